@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_secret_under_32_bytes_is_refused_and_its_length_named() {
-        assert_eq!(Secret::from_utf8(&TEXT[1..]).err(), Some(SecretError::TooShort(31)));
+        assert_eq!(Secret::from_utf8(TEXT.trim_start_matches("0")).err(), Some(SecretError::TooShort(31)));
         assert_eq!(Secret::from_utf8("").err(), Some(SecretError::TooShort(0)));
         assert!(Secret::from_utf8(TEXT).is_ok());
     }
