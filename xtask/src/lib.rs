@@ -1,0 +1,9 @@
+//! jwt-gate's developer commands, and what its tests share with them: one way to build the filter
+//! ([`wasm::build`]) and one way to get an Envoy ([`envoy::locate`]).
+
+pub mod command;
+pub mod envoy;
+pub mod say;
+pub mod system;
+pub mod wasm;
+pub mod workspace;

@@ -1,0 +1,112 @@
+//! What the commands install with the system's package manager, and why.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+
+use anyhow::{Context, Result, bail};
+
+use crate::{command, say};
+
+/// Something that Debian's packages bring.
+pub struct Need {
+    /// What it is, for messages.
+    pub what: &'static str,
+    /// What it is needed for.
+    pub why: &'static str,
+    /// Debian's (and mostly Ubuntu's) packages that bring it.
+    pub packages: &'static [&'static str],
+    /// Whether it is there already.
+    pub is_there: fn() -> bool,
+}
+
+/// Rust with its source, by which `std` is built where rustup cannot provide the wasm target.
+pub const RUST_SOURCE: Need = Need {
+    what: "a Rust toolchain with its source",
+    why: "builds std for wasm32-wasip1",
+    packages: &["rustc-web", "cargo-web", "rust-web-src"],
+    is_there: || {
+        ["/usr/bin/cargo", "/usr/bin/rustc", "/usr/lib/rustlib/src/rust/library/Cargo.lock"]
+            .iter()
+            .all(|path| Path::new(path).exists())
+            || Path::new("/usr/src/rustc-web").exists() && Path::new("/usr/bin/cargo").exists()
+    },
+};
+
+/// The C library that `std` uses on WASI.
+pub const WASI_LIBC: Need = Need {
+    what: "wasi-libc",
+    why: "is linked into std for wasm32-wasip1",
+    packages: &["wasi-libc"],
+    is_there: || Path::new("/usr/lib/wasm32-wasi/libc.a").exists(),
+};
+
+/// The linker for wasm.
+pub const WASM_LD: Need = Need {
+    what: "wasm-ld",
+    why: "links the filter",
+    packages: &["lld"],
+    is_there: || command::on_path("wasm-ld").is_some(),
+};
+
+/// Makes sure that `need` is met, by installing its packages where that is possible.
+///
+/// # Errors
+/// Where it is missing and cannot be installed; the message says what to type.
+pub fn ensure(need: &Need) -> Result<()> {
+    if (need.is_there)() {
+        return Ok(());
+    }
+    install(need.packages).with_context(|| format!("{} is missing ({})", need.what, need.why)).and_then(
+        |()| {
+            if !(need.is_there)() {
+                bail!("{} is still missing after installing {}", need.what, need.packages.join(" "));
+            }
+            Ok(())
+        },
+    )
+}
+
+/// Installs Debian packages, where there is apt-get and we are root.
+fn install(packages: &[&str]) -> Result<()> {
+    let list = packages.join(" ");
+    if command::on_path("apt-get").is_none() {
+        bail!("install the equivalent of Debian's {list}: this system has no apt-get");
+    }
+    if !is_root() {
+        bail!("only root can install it: `sudo apt-get install {list}`");
+    }
+    update_once()?;
+    say::step(&format!("Installing {list}"));
+    command::stdout(apt_get().args(["install", "--yes", "--no-install-recommends"]).args(packages))?;
+    Ok(())
+}
+
+/// `apt-get update`, the first time in this process.
+fn update_once() -> Result<()> {
+    static UPDATED: Mutex<bool> = Mutex::new(false);
+    let mut updated = UPDATED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if !*updated {
+        say::step("Reading the system's package lists");
+        command::stdout(apt_get().args(["update", "--quiet"]))?;
+        *updated = true;
+    }
+    Ok(())
+}
+
+fn apt_get() -> Command {
+    let mut command = Command::new("apt-get");
+    command
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        // Another installation may be running: wait for it, at most five minutes.
+        .args(["-o", "DPkg::Lock::Timeout=300"])
+        .stdin(Stdio::null());
+    command
+}
+
+/// Whether we are root.
+#[must_use]
+pub fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self").is_ok_and(|metadata| metadata.uid() == 0)
+}

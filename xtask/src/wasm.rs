@@ -1,0 +1,99 @@
+//! Building the filter: `target/jwt_gate.wasm`.
+
+mod postprocess;
+mod toolchain;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::{env, fs};
+
+use anyhow::{Context, Result, bail};
+
+use crate::workspace::Workspace;
+use crate::{command, say};
+
+pub use toolchain::Std;
+
+/// The target for which the filter is built.
+pub const TARGET: &str = "wasm32-wasip1";
+
+/// Builds the filter with whichever standard library this machine has or can get, and returns the path of
+/// the finished module. `JWT_GATE_WASM_STD` (`installed` or `source`) decides where both are possible.
+///
+/// Safe to call from several processes at once; quick where nothing changed.
+///
+/// # Errors
+/// Where it does not compile, or the wasm target is not to be had; the message says what to do.
+pub fn build() -> Result<PathBuf> {
+    let std = match env::var("JWT_GATE_WASM_STD").as_deref() {
+        Err(_) | Ok("") => Std::obtain()?,
+        Ok("installed") => Std::installed()?,
+        Ok("source") => Std::from_source()?,
+        Ok(other) => bail!("JWT_GATE_WASM_STD is `{other}`; it can be `installed` or `source`"),
+    };
+    build_with(&std)
+}
+
+/// Builds the filter with this standard library.
+///
+/// # Errors
+/// As [`build`].
+pub fn build_with(std: &Std) -> Result<PathBuf> {
+    let workspace = Workspace::locate()?;
+    fs::create_dir_all(&workspace.target)?;
+    let finished = workspace.target.join("jwt_gate.wasm");
+    // One build at a time: the post-processing reads what cargo has just written.
+    let _lock = command::lock(&workspace.target.join("jwt_gate.wasm.lock"))?;
+
+    let target_dir = std.target_dir(&workspace);
+    let mut cargo = std.cargo();
+    cargo
+        .current_dir(&workspace.root)
+        .args(["build", "--locked", "--package", "jwt-gate", "--profile", "wasm", "--target", TARGET])
+        .arg("--target-dir")
+        .arg(&target_dir)
+        .env_remove("RUSTFLAGS")
+        .env("CARGO_ENCODED_RUSTFLAGS", encoded(std.rustflags(&workspace)?)?);
+    command::run(&mut cargo)?;
+
+    let linked = target_dir.join(TARGET).join("wasm/jwt_gate.wasm");
+    let module = fs::read(&linked).with_context(|| format!("the build left no {}", linked.display()))?;
+    let module = postprocess::postprocess(&module).context("the built module cannot be post-processed")?;
+    if fs::read(&finished).is_ok_and(|old| old == module) {
+        return Ok(finished);
+    }
+    // Whoever reads the module sees the old one or the new one, never a part.
+    let mut file = tempfile::NamedTempFile::new_in(&workspace.target)?;
+    std::io::Write::write_all(&mut file, &module)?;
+    let readable_by_all = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    file.as_file().set_permissions(readable_by_all)?;
+    file.persist(&finished)?;
+    Ok(finished)
+}
+
+/// `cargo xtask wasm`: builds, then prints path and size.
+///
+/// # Errors
+/// As [`build`].
+pub fn command(std_from_source: bool) -> Result<()> {
+    say::step("Building the filter");
+    let path = if std_from_source { build_with(&Std::from_source()?)? } else { build()? };
+    let bytes = fs::metadata(&path)?.len();
+    println!("{} ({bytes} bytes)", path.display());
+    Ok(())
+}
+
+/// Flags as `CARGO_ENCODED_RUSTFLAGS` wants them, which lets a path hold spaces.
+fn encoded(flags: Vec<OsString>) -> Result<OsString> {
+    let mut joined = OsString::new();
+    for (index, flag) in flags.into_iter().enumerate() {
+        if flag.as_encoded_bytes().contains(&0x1f) {
+            bail!("{} cannot be handed to cargo", flag.to_string_lossy());
+        }
+        if index > 0 {
+            joined.push("\u{1f}");
+        }
+        joined.push(flag);
+    }
+    Ok(joined)
+}
