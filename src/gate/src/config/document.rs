@@ -1,0 +1,122 @@
+//! From the bytes that Envoy hands over to the configuration's types.
+
+use jwt_gate_token::json;
+use serde_json::Value;
+
+use super::{Config, ConfigError, struct_wire, yaml};
+
+/// Reads a configuration: JSON text, YAML text, or the protobuf wire bytes of a `google.protobuf.Struct`
+/// (which is how Envoy hands over a `Struct`; a `StringValue` arrives as its text).
+///
+/// # Errors
+/// The first thing that is wrong with it, and the field.
+pub fn read(bytes: &[u8]) -> Result<Config, ConfigError> {
+    let document = parse(bytes)?;
+    if !document.is_object() {
+        return Err(ConfigError::new("", "is no mapping of fields to values"));
+    }
+    serde_path_to_error::deserialize(document).map_err(|error| {
+        let field = error.path().to_string();
+        let message = without_the_value(&error.into_inner().to_string());
+        ConfigError::new(if field == "." { "" } else { &field }, message)
+    })
+}
+
+/// What serde says, less the value that it found: that may be a secret in the wrong place.
+fn without_the_value(message: &str) -> String {
+    match (message.find("string \""), message.rfind("\", expected")) {
+        (Some(start), Some(end)) => {
+            let (head, tail) = (message.get(..start), message.get(end..));
+            format!("{}a text{}", head.unwrap_or_default(), tail.unwrap_or_default().trim_start_matches('"'))
+        }
+        _ => message.to_owned(),
+    }
+}
+
+fn parse(bytes: &[u8]) -> Result<Value, ConfigError> {
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Err(ConfigError::new("", "is empty; see docs/configuration.md for an example"));
+    }
+    // A Struct's only field has the tag 0x0A, which as text would be a line feed. So the stricter form goes
+    // first: text that starts with a line feed is not well-formed wire bytes to its last byte.
+    if bytes.first() == Some(&b'\n')
+        && let Some(document) = struct_wire::decode(bytes)
+    {
+        return document.map_err(|name| ConfigError::new(name, "is there twice"));
+    }
+    let text = std::str::from_utf8(bytes).map_err(|_| {
+        ConfigError::new("", "is neither UTF-8 text (JSON or YAML) nor a google.protobuf.Struct")
+    })?;
+    if text.trim_start().starts_with('{')
+        && let Ok(document) = json::parse(bytes)
+    {
+        return Ok(document);
+    }
+    // JSON that did not parse is read as YAML too: a flow mapping (`{a: b}`) is YAML, and for a duplicate
+    // name the YAML reader says which.
+    yaml::parse(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fails(text: &str) -> String {
+        read(text.as_bytes()).err().map(|error| error.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn json_and_yaml_say_the_same() {
+        let yaml = "providers:\n  app:\n    secrets: [{inline: \"x\"}]\n    clock_skew_seconds: 5\nrules:\n  - match: {prefix: /}\n    requires: {provider_name: app}\n";
+        let json = r#"{"providers":{"app":{"secrets":[{"inline":"x"}],"clock_skew_seconds":5}},"rules":[{"match":{"prefix":"/"},"requires":{"provider_name":"app"}}]}"#;
+        let (yaml, json) = (read(yaml.as_bytes()).unwrap(), read(json.as_bytes()).unwrap());
+        assert_eq!(yaml.providers["app"].clock_skew_seconds, 5);
+        assert_eq!(format!("{:?}", yaml.rules), format!("{:?}", json.rules));
+    }
+
+    #[test]
+    fn an_error_names_the_field() {
+        for (text, expected) in [
+            ("", "configuration: is empty"),
+            ("providers: 7", "providers: "),
+            ("providers: {app: {isuer: x}}", "providers.app.isuer: unknown field"),
+            ("providers: {app: {clock_skew_seconds: -1}}", "providers.app.clock_skew_seconds: "),
+            ("providers: {app: {clock_skew_seconds: soon}}", "providers.app.clock_skew_seconds: "),
+            (
+                "providers: {app: {secrets: [{env: A}, {envv: B}]}}",
+                "providers.app.secrets[1].envv: unknown field",
+            ),
+            ("rules: [{match: {prefixx: /}}]", "rules[0].match.prefixx: unknown field"),
+            ("rules: [{requires: {provider_name: a}}]", "rules[0]: missing field `match`"),
+            ("default: maybe", "default: unknown variant"),
+            ("providers: {app: {}, app: {}}", "providers.app: is there twice"),
+            (r#"{"providers": {"app": {}, "app": {}}}"#, "providers.app: is there twice"),
+            ("- 1", "configuration: is no mapping"),
+            ("a: [", "a: is not YAML at line "),
+        ] {
+            let message = fails(text);
+            assert!(message.starts_with(expected), "{text:?} gave {message:?}");
+            assert!(!message.contains('\n'));
+        }
+    }
+
+    #[test]
+    fn a_secret_in_the_wrong_place_is_not_repeated() {
+        for text in [
+            "providers: {app: {secrets: [hush-hush]}}",
+            "providers: {app: {secrets: hush-hush}}",
+            "providers: {app: {local_jwks: hush-hush}}",
+            "providers: {app: {secrets: [{inline: {hush-hush: 1}}]}}",
+            "rules: \"hush-hush\\\", expected\"",
+        ] {
+            let message = fails(text);
+            assert!(!message.is_empty() && !message.contains("hush"), "{message}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_and_no_struct_are_refused() {
+        assert!(read(&[0xff, 0xfe]).is_err());
+        assert!(read(&[0x0a, 0xff, 0xff, 0xff, 0xff, 0xff]).is_err());
+    }
+}

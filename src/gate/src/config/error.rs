@@ -1,0 +1,35 @@
+//! What is wrong with a configuration, and where.
+
+use std::fmt;
+
+/// One thing that is wrong, and the field it is in. Displayed as one line: `providers.app.secrets[0]: …`.
+/// It never holds a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    field: String,
+    message: String,
+}
+
+impl ConfigError {
+    /// An error in `field`; an empty field stands for the configuration as a whole.
+    #[must_use]
+    pub fn new(field: impl Into<String>, message: impl fmt::Display) -> Self {
+        Self { field: field.into(), message: message.to_string() }
+    }
+
+    /// Where it is: `providers.app.secrets[0]`.
+    #[must_use]
+    pub fn field(&self) -> &str {
+        &self.field
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let field = if self.field.is_empty() { "configuration" } else { &self.field };
+        // One log line, whatever a parser says.
+        write!(formatter, "{field}: {}", self.message.replace(['\n', '\r'], " "))
+    }
+}
+
+impl std::error::Error for ConfigError {}

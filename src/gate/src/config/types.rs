@@ -1,0 +1,538 @@
+//! The configuration's types. Their doc comments become the JSON Schema's descriptions.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer};
+
+#[cfg(feature = "schema")]
+use schemars::JsonSchema;
+
+/// The configuration of the gate.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Who issues tokens, and how to check them; the name is used by `rules`. At least one.
+    pub providers: BTreeMap<String, Provider>,
+    /// What each path needs. The first match decides.
+    #[serde(default)]
+    pub rules: Vec<Rule>,
+    /// What happens where no rule matches.
+    #[serde(default)]
+    pub default: DefaultRule,
+    /// Whether a CORS preflight (`OPTIONS` with `Origin` and `Access-Control-Request-Method`) passes without
+    /// a token.
+    #[serde(default)]
+    pub bypass_cors_preflight: bool,
+    /// Whether a refusal is sent without a body and without details in `WWW-Authenticate`.
+    #[serde(default)]
+    pub strip_failure_response: bool,
+    /// More headers that no client may send, beside those that carry the identity.
+    #[serde(default)]
+    pub strip_headers: Vec<String>,
+    /// Where a browser without a good token is sent.
+    pub sign_in_redirect: Option<SignInRedirect>,
+    /// Where revocations come from.
+    pub revocation: Option<Revocation>,
+    /// The memory of tokens that verified.
+    #[serde(default)]
+    pub cache: CacheSize,
+    /// What the names of the counters start with.
+    #[serde(default = "default_stat_prefix")]
+    pub stat_prefix: String,
+}
+
+/// One issuer of tokens. Exactly one of `secrets` and `local_jwks`.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Provider {
+    /// The exact `iss` (RFC 7519 §4.1.1). Absent: any.
+    pub issuer: Option<String>,
+    /// `aud` must hold one of these (RFC 7519 §4.1.3). Empty: not checked.
+    #[serde(default)]
+    pub audiences: Vec<String>,
+    /// What `sub` must be (RFC 7519 §4.1.2). Absent: not checked.
+    pub subjects: Option<StringMatcher>,
+    /// The secrets, newest first.
+    #[serde(default)]
+    pub secrets: Vec<SecretSource>,
+    /// A JWK set (RFC 7517) of `oct` keys for HS256.
+    pub local_jwks: Option<LocalJwks>,
+    /// Headers that may hold the token, in order. Default: `Authorization` with `Bearer `.
+    #[serde(default = "default_from_headers")]
+    pub from_headers: Vec<HeaderLocation>,
+    /// Cookies that may hold the token, in order, after the headers.
+    #[serde(default)]
+    pub from_cookies: Vec<String>,
+    /// Query parameters that may hold the token, in order, after the cookies.
+    #[serde(default)]
+    pub from_params: Vec<String>,
+    /// Whether the token stays on the request that the backend receives.
+    #[serde(default)]
+    pub forward: bool,
+    /// Which claims become which headers.
+    #[serde(default)]
+    pub claim_to_headers: Vec<ClaimToHeader>,
+    /// A header for the whole payload, as base64url. Empty: none.
+    #[serde(default)]
+    pub forward_payload_header: String,
+    /// The name under which the payload, as JSON, is put into Envoy's filter state. Empty: not at all.
+    #[serde(default)]
+    pub payload_in_filter_state: String,
+    /// How far the clocks of issuer and gate may be apart, in seconds.
+    #[serde(default = "default_clock_skew_seconds")]
+    pub clock_skew_seconds: u32,
+    /// Whether a token without `exp` is refused.
+    #[serde(default = "default_true")]
+    pub require_expiration: bool,
+    /// The longest life of a token, `exp` less `iat`, in seconds. 0: any.
+    #[serde(default)]
+    pub max_lifetime_seconds: u64,
+}
+
+/// A text that must match. One of.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum StringMatcher {
+    /// The text itself.
+    Exact(String),
+    /// What it starts with.
+    Prefix(String),
+    /// What it ends with.
+    Suffix(String),
+    /// A regular expression that matches the whole of it.
+    SafeRegex(SafeRegex),
+}
+
+/// A regular expression in the syntax of RE2 less Unicode classes, or Envoy's `{regex: …}` around one. It
+/// must match the whole text.
+#[derive(Debug)]
+pub struct SafeRegex(pub String);
+
+/// One secret, or a rotation list. One of `env` and `inline`.
+#[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct SecretSource {
+    /// The environment variable that holds it (`vm_config.environment_variables`). A variable whose name
+    /// ends in `SECRETS` holds a list, `2:newest,1:older`, as Better Auth writes it.
+    pub env: Option<String>,
+    /// Whether the variable may be absent.
+    #[serde(default)]
+    pub optional: bool,
+    /// The secret itself.
+    pub inline: Option<String>,
+    /// How it is written.
+    #[serde(default)]
+    pub encoding: SecretEncoding,
+}
+
+/// How a secret is written.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum SecretEncoding {
+    /// The text's own bytes.
+    #[default]
+    Utf8,
+    /// base64url without padding.
+    Base64url,
+    /// Hexadecimal.
+    Hex,
+}
+
+/// A JWK set in the configuration.
+#[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct LocalJwks {
+    /// The set as JSON text.
+    pub inline_string: String,
+}
+
+/// A header that may hold the token.
+#[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct HeaderLocation {
+    /// The header's name; case does not matter.
+    pub name: String,
+    /// What stands before the token; case does not matter (RFC 9110 §11.1).
+    #[serde(default)]
+    pub value_prefix: String,
+}
+
+/// A claim that becomes a header.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ClaimToHeader {
+    /// The header's name.
+    pub header_name: String,
+    /// The claim; dots descend into objects.
+    pub claim_name: String,
+    /// Whether a token without it is refused.
+    #[serde(default)]
+    pub required: bool,
+}
+
+/// What a set of requests needs.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// Which requests.
+    pub r#match: RouteMatch,
+    /// What they need. Absent: nothing, they are public.
+    pub requires: Option<Requirement>,
+}
+
+/// Which requests a rule is for: exactly one of the four kinds of path, and where given one of the methods
+/// and all of the headers.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct RouteMatch {
+    /// The whole path, without its query.
+    pub path: Option<String>,
+    /// What the path starts with.
+    pub prefix: Option<String>,
+    /// A prefix that ends where a path segment does: `/api` for `/api` and `/api/x`, not for `/apix`.
+    pub path_separated_prefix: Option<String>,
+    /// A regular expression that matches the whole path.
+    pub safe_regex: Option<SafeRegex>,
+    /// One of these methods. Empty: any.
+    #[serde(default)]
+    pub methods: Vec<String>,
+    /// All of these headers.
+    #[serde(default)]
+    pub headers: Vec<HeaderMatcher>,
+}
+
+/// A header that a rule looks at.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct HeaderMatcher {
+    /// The header's name; case does not matter.
+    pub name: String,
+    /// What its value must be; several values count as one, joined with `,`.
+    pub string_match: Option<StringMatcher>,
+    /// Whether it must be there, or must not. The default, where `string_match` is absent, is that it must.
+    pub present_match: Option<bool>,
+    /// Whether the outcome is turned around.
+    #[serde(default)]
+    pub invert_match: bool,
+}
+
+/// What a request needs: exactly one of these (`claims` beside `provider_name`). An empty one, as in
+/// `allow_missing: {}`, stands for any provider.
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Requirement {
+    /// A token of this provider.
+    pub provider_name: Option<String>,
+    /// What the claims must be; otherwise 403. Dots descend; an array matches where one of its items does;
+    /// `scope` is also read as words separated by spaces (RFC 8693 §4.2).
+    #[serde(default)]
+    pub claims: BTreeMap<String, Vec<ClaimValue>>,
+    /// One of these.
+    pub requires_any: Option<RequirementList>,
+    /// All of these.
+    pub requires_all: Option<RequirementList>,
+    /// A good token, or none at all.
+    pub allow_missing: Option<Box<Requirement>>,
+    /// Whatever comes: a good token gives an identity, any other gives none.
+    pub allow_missing_or_failed: Option<Box<Requirement>>,
+}
+
+/// A list of requirements, or Envoy's `{requirements: […]}` around one.
+#[derive(Debug)]
+pub struct RequirementList(pub Vec<Requirement>);
+
+/// A value that a claim may have.
+#[derive(Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(JsonSchema), schemars(untagged))]
+pub enum ClaimValue {
+    /// A text.
+    Text(String),
+    /// A whole number.
+    Number(i64),
+    /// True or false.
+    Flag(bool),
+}
+
+/// What happens where no rule matches.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum DefaultRule {
+    /// Nothing passes.
+    #[default]
+    Deny,
+    /// A token of the only provider.
+    Require,
+    /// Everything passes.
+    Allow,
+}
+
+/// Where a browser without a good token is sent.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct SignInRedirect {
+    /// The sign-in page: a path on this host (`/sign-in`) or an `https://` URL.
+    pub url: String,
+    /// The query parameter that tells it where to come back to.
+    #[serde(default = "default_return_param")]
+    pub return_param: String,
+}
+
+/// Where revocations come from.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Revocation {
+    /// Envoy's cluster for the companion's private port.
+    pub cluster: String,
+    /// The feed's path.
+    #[serde(default = "default_revocation_path")]
+    pub path: String,
+    /// How often it is asked, in milliseconds.
+    #[serde(default = "default_interval_ms")]
+    pub interval_ms: u32,
+    /// How old the last answer may be before `when_stale` counts, in milliseconds.
+    #[serde(default = "default_max_staleness_ms")]
+    pub max_staleness_ms: u32,
+    /// What happens to good tokens while the list is too old.
+    #[serde(default)]
+    pub when_stale: WhenStale,
+}
+
+/// What happens to good tokens while the revocation list is too old.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum WhenStale {
+    /// They pass.
+    #[default]
+    Allow,
+    /// They are refused.
+    Deny,
+}
+
+/// The memory of tokens that verified.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct CacheSize {
+    /// The most tokens that are remembered, for each worker thread of Envoy. 0: none.
+    #[serde(default = "default_max_entries")]
+    pub max_entries: u32,
+}
+
+impl Default for CacheSize {
+    fn default() -> Self {
+        Self { max_entries: default_max_entries() }
+    }
+}
+
+fn default_true() -> bool {
+    true
+}
+
+fn default_stat_prefix() -> String {
+    "jwt_gate".to_owned()
+}
+
+fn default_from_headers() -> Vec<HeaderLocation> {
+    vec![HeaderLocation { name: "Authorization".to_owned(), value_prefix: "Bearer ".to_owned() }]
+}
+
+fn default_clock_skew_seconds() -> u32 {
+    60
+}
+
+fn default_return_param() -> String {
+    "next".to_owned()
+}
+
+fn default_revocation_path() -> String {
+    "/internal/revocations".to_owned()
+}
+
+fn default_interval_ms() -> u32 {
+    500
+}
+
+fn default_max_staleness_ms() -> u32 {
+    30_000
+}
+
+fn default_max_entries() -> u32 {
+    4096
+}
+
+// === impl SecretSource, LocalJwks ===
+
+impl std::fmt::Debug for SecretSource {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("SecretSource").field("env", &self.env).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for LocalJwks {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("LocalJwks").finish_non_exhaustive()
+    }
+}
+
+// === impl SafeRegex ===
+
+impl<'de> Deserialize<'de> for SafeRegex {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        /// Envoy's RegexMatcher; `google_re2` was its only engine and is empty.
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct RegexMatcher {
+            regex: String,
+            #[serde(default, rename = "google_re2")]
+            _google_re2: serde::de::IgnoredAny,
+        }
+
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = SafeRegex;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("a regular expression, or {regex: …} around one")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<SafeRegex, E> {
+                Ok(SafeRegex(text.to_owned()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<SafeRegex, A::Error> {
+                RegexMatcher::deserialize(MapAccessDeserializer::new(map)).map(|envoy| SafeRegex(envoy.regex))
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
+}
+
+// === impl RequirementList ===
+
+impl<'de> Deserialize<'de> for RequirementList {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Wrapped {
+            requirements: Vec<Requirement>,
+        }
+
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = RequirementList;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("a list of requirements, or {requirements: […]} around one")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<RequirementList, A::Error> {
+                let mut list = Vec::new();
+                while let Some(item) = items.next_element()? {
+                    list.push(item);
+                }
+                Ok(RequirementList(list))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RequirementList, A::Error> {
+                Wrapped::deserialize(MapAccessDeserializer::new(map))
+                    .map(|wrapped| RequirementList(wrapped.requirements))
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
+}
+
+// === impl ClaimValue ===
+
+impl<'de> Deserialize<'de> for ClaimValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Scalar;
+        impl Visitor<'_> for Scalar {
+            type Value = ClaimValue;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("a text, a whole number, true or false")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<ClaimValue, E> {
+                Ok(ClaimValue::Text(text.to_owned()))
+            }
+
+            fn visit_bool<E>(self, flag: bool) -> Result<ClaimValue, E> {
+                Ok(ClaimValue::Flag(flag))
+            }
+
+            fn visit_i64<E>(self, number: i64) -> Result<ClaimValue, E> {
+                Ok(ClaimValue::Number(number))
+            }
+
+            fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<ClaimValue, E> {
+                i64::try_from(number)
+                    .map(ClaimValue::Number)
+                    .map_err(|_| E::custom("the number is too large"))
+            }
+        }
+        deserializer.deserialize_any(Scalar)
+    }
+}
+
+#[cfg(feature = "schema")]
+mod schema {
+    use std::borrow::Cow;
+
+    use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+    use super::{Requirement, RequirementList, SafeRegex};
+
+    impl JsonSchema for SafeRegex {
+        fn schema_name() -> Cow<'static, str> {
+            "SafeRegex".into()
+        }
+
+        fn json_schema(_: &mut SchemaGenerator) -> Schema {
+            json_schema!({
+                "description": "A regular expression that matches the whole text.",
+                "anyOf": [
+                    {"type": "string"},
+                    {"type": "object", "required": ["regex"], "additionalProperties": false,
+                     "properties": {"regex": {"type": "string"}, "google_re2": {"type": "object"}}},
+                ]
+            })
+        }
+    }
+
+    impl JsonSchema for RequirementList {
+        fn schema_name() -> Cow<'static, str> {
+            "RequirementList".into()
+        }
+
+        fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+            let list = generator.subschema_for::<Vec<Requirement>>();
+            json_schema!({
+                "description": "A list of requirements.",
+                "anyOf": [
+                    list,
+                    {"type": "object", "required": ["requirements"], "additionalProperties": false,
+                     "properties": {"requirements": list}},
+                ]
+            })
+        }
+    }
+}

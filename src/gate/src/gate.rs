@@ -1,0 +1,194 @@
+//! The decision about a request.
+
+use std::rc::Rc;
+
+use jwt_gate_token::NumericDate;
+
+use crate::boundary::Boundary;
+use crate::config::{Config, ConfigError};
+use crate::denial::Code;
+use crate::location::{Locations, take_off};
+use crate::policy::{Need, Rules, Unmet};
+use crate::provider::{Identity, Provider, Providers, Session};
+use crate::reply::{Replies, Reply};
+use crate::request::Request;
+
+pub use crate::location::Edit;
+
+/// A compiled configuration.
+#[derive(Debug)]
+pub struct Gate {
+    boundary: Boundary,
+    providers: Providers,
+    rules: Rules,
+    replies: Replies,
+    bypass_cors_preflight: bool,
+    stat_prefix: String,
+}
+
+/// What is to be done with a request.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// The headers to remove whatever the verdict, so that neither backend nor access log sees a client's
+    /// word for an identity.
+    pub spoofed: Vec<String>,
+    /// Whether it passes.
+    pub verdict: Verdict,
+    /// How many tokens were remembered, and how many had to be verified.
+    pub cache: (u32, u32),
+}
+
+/// Whether a request passes.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It passes.
+    Pass(Pass),
+    /// It is turned away.
+    Refuse(Code, Reply),
+}
+
+/// With what a request passes.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Pass {
+    /// Whether a token was verified for it.
+    pub authenticated: bool,
+    /// `sub`, for access logs.
+    pub subject: Option<String>,
+    /// What changes on it, in this order.
+    pub edits: Vec<Edit>,
+    /// What goes into Envoy's filter state.
+    pub filter_state: Vec<(String, Vec<u8>)>,
+}
+
+impl Gate {
+    /// Compiles `config`, with secrets from `environment`.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, and the field it is in.
+    pub fn new(
+        mut config: Config,
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, ConfigError> {
+        if config.revocation.is_some() {
+            return Err(ConfigError::new("revocation", "is not supported by this version"));
+        }
+        let boundary = boundary(&config)?;
+        let stat_prefix = std::mem::take(&mut config.stat_prefix);
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+        if stat_prefix.is_empty() || !stat_prefix.bytes().all(plain) {
+            return Err(ConfigError::new("stat_prefix", "must be letters, digits, `_`, `-` and `.`"));
+        }
+        let providers =
+            Providers::new(std::mem::take(&mut config.providers), environment, config.cache.max_entries)?;
+        Ok(Self {
+            boundary,
+            rules: Rules::new(&mut config, &providers)?,
+            providers,
+            replies: Replies::new(config.strip_failure_response, config.sign_in_redirect)?,
+            bypass_cors_preflight: config.bypass_cors_preflight,
+            stat_prefix,
+        })
+    }
+
+    /// What is to be done with `request` at the time `now`.
+    #[must_use]
+    pub fn decide(&self, request: &Request, now: NumericDate) -> Decision {
+        let mut session = Session::new(&self.providers, request, now);
+        let verdict = match self.judge(request, &mut session) {
+            Ok(pass) => Verdict::Pass(pass),
+            Err(code) => Verdict::Refuse(code, self.replies.to(request, code, &self.locations())),
+        };
+        let cache = (session.cache_hits, session.cache_misses);
+        Decision { spoofed: self.boundary.spoofed(request), verdict, cache }
+    }
+
+    /// Whether a trailer of this name is one that only the gate may send.
+    #[must_use]
+    pub fn guards(&self, name: &str) -> bool {
+        self.boundary.guards(name)
+    }
+
+    /// What the names of the counters start with.
+    #[must_use]
+    pub fn stat_prefix(&self) -> &str {
+        &self.stat_prefix
+    }
+
+    /// Each provider's name and key ids, newest first.
+    pub fn key_ids(&self) -> impl Iterator<Item = (&str, Vec<&str>)> {
+        self.providers.iter().map(|provider| (provider.name(), provider.keyring().kids().collect()))
+    }
+
+    fn judge(&self, request: &Request, session: &mut Session<'_>) -> Result<Pass, Code> {
+        if self.bypass_cors_preflight && request.is_cors_preflight() {
+            return Ok(Pass::default());
+        }
+        match self.rules.need(request) {
+            Need::Nothing => Ok(Pass::default()),
+            Need::NoRule => Err(Code::NoRule),
+            Need::Requirement(requirement) => match requirement.evaluate(session) {
+                Ok(identities) => self.pass(request, &identities),
+                Err(Unmet::Missing) => Err(Code::MissingToken),
+                Err(Unmet::Refused(code)) => Err(code),
+            },
+        }
+    }
+
+    /// Lets `request` pass as `identities`: their tokens leave, their headers come.
+    fn pass(&self, request: &Request, identities: &[Rc<Identity>]) -> Result<Pass, Code> {
+        let mut pass = Pass { authenticated: !identities.is_empty(), ..Pass::default() };
+        let provider = |identity: &Rc<Identity>| self.providers.get(identity.provider());
+        let leaving: Vec<&Locations> = identities
+            .iter()
+            .filter_map(provider)
+            .filter(|provider| !provider.forwards())
+            .map(Provider::locations)
+            .collect();
+        pass.edits = take_off(&leaving, request);
+        for identity in identities {
+            let subject = identity.verified().subject();
+            pass.subject = pass.subject.or_else(|| subject.map(str::to_owned));
+            if let Some(key) = provider(identity).and_then(Provider::filter_state_key) {
+                pass.filter_state.push((key.to_owned(), identity.verified().payload().to_vec()));
+            }
+            for (name, value) in identity.headers() {
+                let edit = Edit::Set(name.clone(), value.clone().into_bytes());
+                let taken = |known: &Edit| matches!(known, Edit::Set(other, _) if other == name);
+                match pass.edits.iter().find(|known| taken(known)) {
+                    // Two tokens that say different things under one name are no identity.
+                    Some(known) if *known != edit => return Err(Code::Ambiguous),
+                    Some(_) => {}
+                    None => pass.edits.push(edit),
+                }
+            }
+        }
+        Ok(pass)
+    }
+
+    fn locations(&self) -> Vec<&Locations> {
+        self.providers.iter().map(Provider::locations).collect()
+    }
+}
+
+/// Everything that only the gate may set: the headers of every provider, and `strip_headers`.
+fn boundary(config: &Config) -> Result<Boundary, ConfigError> {
+    let mut boundary = Boundary::default();
+    for (name, provider) in &config.providers {
+        for (index, claim) in provider.claim_to_headers.iter().enumerate() {
+            boundary.guard(
+                &claim.header_name,
+                &format!("providers.{name}.claim_to_headers[{index}].header_name"),
+            )?;
+        }
+        if !provider.forward_payload_header.is_empty() {
+            boundary.guard(
+                &provider.forward_payload_header,
+                &format!("providers.{name}.forward_payload_header"),
+            )?;
+        }
+    }
+    for (index, name) in config.strip_headers.iter().enumerate() {
+        boundary.guard(name, &format!("strip_headers[{index}]"))?;
+    }
+    Ok(boundary)
+}

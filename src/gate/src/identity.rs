@@ -1,0 +1,136 @@
+//! From verified claims to header values.
+
+use jwt_gate_token::{Refusal, VerifiedClaims, base64url_encode};
+use serde_json::Value;
+
+use crate::config::{ClaimToHeader, ConfigError};
+
+/// The longest header value that is made of a claim, in bytes.
+const MAX_VALUE_BYTES: usize = 4096;
+
+/// Which claims become which headers.
+#[derive(Debug)]
+pub(crate) struct IdentityHeaders {
+    claims: Vec<ClaimHeader>,
+    payload: Option<String>,
+}
+
+#[derive(Debug)]
+struct ClaimHeader {
+    header: String,
+    claim: String,
+    required: bool,
+}
+
+impl IdentityHeaders {
+    pub(crate) fn new(claims: Vec<ClaimToHeader>, payload: String, field: &str) -> Result<Self, ConfigError> {
+        for (index, claim) in claims.iter().enumerate() {
+            if claim.claim_name.is_empty() {
+                let field = format!("{field}.claim_to_headers[{index}].claim_name");
+                return Err(ConfigError::new(field, "is empty"));
+            }
+            let mut before = claims.iter().take(index);
+            if before.any(|other| other.header_name.eq_ignore_ascii_case(&claim.header_name)) {
+                let field = format!("{field}.claim_to_headers[{index}].header_name");
+                return Err(ConfigError::new(field, "is there twice"));
+            }
+        }
+        let header = |ClaimToHeader { header_name, claim_name, required }| ClaimHeader {
+            header: header_name.to_ascii_lowercase(),
+            claim: claim_name,
+            required,
+        };
+        Ok(Self {
+            claims: claims.into_iter().map(header).collect(),
+            payload: Some(payload.to_ascii_lowercase()).filter(|name| !name.is_empty()),
+        })
+    }
+
+    /// The headers' names.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.claims.iter().map(|claim| claim.header.as_str()).chain(self.payload.as_deref())
+    }
+
+    /// The headers for `claims`.
+    pub(crate) fn values(&self, claims: &VerifiedClaims) -> Result<Vec<(String, String)>, Refusal> {
+        let mut headers = Vec::with_capacity(self.claims.len().saturating_add(1));
+        for ClaimHeader { header, claim, required } in &self.claims {
+            match claims.get(claim).map(text).transpose()?.filter(|value| !value.is_empty()) {
+                Some(value) if is_header_value(&value) => headers.push((header.clone(), value)),
+                Some(_) => return Err(Refusal::Claim),
+                None if *required => return Err(Refusal::Claim),
+                None => {}
+            }
+        }
+        if let Some(header) = &self.payload {
+            headers.push((header.clone(), base64url_encode(claims.payload())));
+        }
+        Ok(headers)
+    }
+}
+
+/// A claim as text: strings as they are, arrays joined with `,`, other values as compact JSON, null as if it
+/// were absent. An item that holds a comma would come out as two; it is refused.
+fn text(claim: &Value) -> Result<String, Refusal> {
+    match claim {
+        Value::Null => Ok(String::new()),
+        Value::String(text) => Ok(text.clone()),
+        Value::Array(items) => {
+            let items = items.iter().map(item).collect::<Result<Vec<_>, _>>()?;
+            Ok(items.join(","))
+        }
+        other => Ok(other.to_string()),
+    }
+}
+
+fn item(value: &Value) -> Result<String, Refusal> {
+    match value {
+        Value::String(text) if text.is_empty() || text.contains(',') => Err(Refusal::Claim),
+        Value::String(text) => Ok(text.clone()),
+        other => Ok(other.to_string()),
+    }
+}
+
+/// Whether `value` arrives at a backend as it is (RFC 9110 §5.5): no control character, no white space at
+/// either end (a recipient drops it, so ` root` would become `root`), not over 4 KiB.
+fn is_header_value(value: &str) -> bool {
+    value.len() <= MAX_VALUE_BYTES
+        && !value.bytes().any(|byte| byte.is_ascii_control())
+        && value.trim() == value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn values_become_text_without_loss() {
+        for (claim, expected) in [
+            (json!("user_1"), "user_1"),
+            (json!("Zoë, née O"), "Zoë, née O"),
+            (json!(7), "7"),
+            (json!(true), "true"),
+            (json!(1.5), "1.5"),
+            (json!(["a", "b", 3, null]), "a,b,3,null"),
+            (json!({"b": 1, "a": [2]}), r#"{"a":[2],"b":1}"#),
+            (json!([]), ""),
+            (json!(null), ""),
+        ] {
+            assert_eq!(text(&claim).as_deref(), Ok(expected));
+        }
+        assert_eq!(text(&json!(["a,b"])), Err(Refusal::Claim));
+        assert_eq!(text(&json!(["a", ""])), Err(Refusal::Claim));
+    }
+
+    #[test]
+    fn what_a_backend_would_not_receive_as_it_is_is_no_header_value() {
+        for value in ["a", "a b", "é", "a\u{80}"] {
+            assert!(is_header_value(value), "{value:?}");
+        }
+        for value in [" a", "a ", "\u{a0}a", "a\nb", "a\r\nx-user-id: root", "a\0", "a\tb", "a\u{7f}"] {
+            assert!(!is_header_value(value), "{value:?}");
+        }
+        assert!(is_header_value(&"a".repeat(4096)) && !is_header_value(&"a".repeat(4097)));
+    }
+}

@@ -1,0 +1,306 @@
+//! Where a request holds its token, and how to take it off.
+
+use std::borrow::Cow;
+
+use crate::config::{ConfigError, HeaderLocation};
+use crate::policy::Target;
+use crate::request::Request;
+
+/// Where a provider's tokens may be, in the order in which they are looked for.
+#[derive(Debug, Default)]
+pub(crate) struct Locations {
+    headers: Vec<HeaderLocation>,
+    cookies: Vec<String>,
+    params: Vec<String>,
+}
+
+/// What the locations hold.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Found<'request> {
+    /// None of them holds a token.
+    Nothing,
+    /// The first one that holds any holds several different ones.
+    Several,
+    /// This.
+    Token(Cow<'request, [u8]>),
+}
+
+/// Something to change on the request before the backend receives it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Edit {
+    /// Remove every value of the header of this name.
+    Remove(String),
+    /// Make this the only value of the header of this name.
+    Set(String, Vec<u8>),
+}
+
+// === impl Locations ===
+
+impl Locations {
+    pub(crate) fn new(
+        headers: Vec<HeaderLocation>,
+        cookies: Vec<String>,
+        params: Vec<String>,
+        field: &str,
+    ) -> Result<Self, ConfigError> {
+        for (index, header) in headers.iter().enumerate() {
+            if header.name.is_empty()
+                || header.name.starts_with(':')
+                || header.name.eq_ignore_ascii_case("cookie")
+            {
+                let field = format!("{field}.from_headers[{index}].name");
+                return Err(ConfigError::new(field, "is no header that can hold a token"));
+            }
+        }
+        for (list, names) in [("from_cookies", &cookies), ("from_params", &params)] {
+            if let Some(index) =
+                names.iter().position(|name| name.is_empty() || name.contains([';', '=', '&', ' ']))
+            {
+                return Err(ConfigError::new(
+                    format!("{field}.{list}[{index}]"),
+                    "is no name that can be used there",
+                ));
+            }
+        }
+        if headers.is_empty() && cookies.is_empty() && params.is_empty() {
+            return Err(ConfigError::new(
+                field,
+                "has no location: from_headers, from_cookies or from_params is needed",
+            ));
+        }
+        Ok(Self { headers, cookies, params })
+    }
+
+    /// The names of the headers that may hold a token.
+    pub(crate) fn header_names(&self) -> impl Iterator<Item = &str> {
+        self.headers.iter().map(|header| header.name.as_str())
+    }
+
+    /// The first location that holds a token decides.
+    pub(crate) fn find<'request>(&self, request: &'request Request) -> Found<'request> {
+        let headers = self.headers.iter().map(|header| in_header(request, header));
+        let cookies = self.cookies.iter().map(|name| in_cookie(request, name));
+        let params = self.params.iter().map(|name| in_query(request, name));
+        headers.chain(cookies).chain(params).find(|found| *found != Found::Nothing).unwrap_or(Found::Nothing)
+    }
+}
+
+/// The tokens of `candidates`, which are one location's values: the same one twice is one.
+fn one_of<'request>(candidates: impl Iterator<Item = Cow<'request, [u8]>>) -> Found<'request> {
+    let mut found = Found::Nothing;
+    for candidate in candidates.filter(|candidate| !candidate.is_empty()) {
+        match &found {
+            Found::Nothing => found = Found::Token(candidate),
+            Found::Token(token) if *token == candidate => {}
+            _ => return Found::Several,
+        }
+    }
+    found
+}
+
+/// The values of a header, one by one: Envoy joins the values of some headers (`Authorization` among them)
+/// with commas, and no token holds one.
+fn pieces<'request>(request: &'request Request, name: &str) -> impl Iterator<Item = &'request [u8]> {
+    request.values(name).flat_map(|value| value.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii)
+}
+
+fn in_header<'request>(request: &'request Request, header: &HeaderLocation) -> Found<'request> {
+    if !pieces(request, &header.name).any(|piece| after_prefix(piece, &header.value_prefix).is_some()) {
+        return Found::Nothing;
+    }
+    // A second value of another kind (`Basic …` beside `Bearer …`) is another identity, not a comment.
+    let value = |piece| after_prefix(piece, &header.value_prefix).unwrap_or(piece);
+    one_of(pieces(request, &header.name).map(|piece| Cow::Borrowed(value(piece))))
+}
+
+/// What follows `prefix` in `value`, in whatever case the prefix is written; `None` where nothing does.
+fn after_prefix<'value>(value: &'value [u8], prefix: &str) -> Option<&'value [u8]> {
+    let (start, rest) = value.split_at_checked(prefix.len())?;
+    let rest = rest.trim_ascii();
+    (start.eq_ignore_ascii_case(prefix.as_bytes()) && !rest.is_empty()).then_some(rest)
+}
+
+/// The pairs of all `Cookie` headers as they stand between their semicolons (RFC 6265 §4.2.1).
+fn cookie_pairs(request: &Request) -> impl Iterator<Item = &[u8]> {
+    request.values("cookie").flat_map(|value| value.split(|byte| *byte == b';'))
+}
+
+fn in_cookie<'request>(request: &'request Request, name: &str) -> Found<'request> {
+    let values = cookie_pairs(request).filter_map(|pair| {
+        let (candidate, value) = split_pair(pair);
+        let unquoted = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
+        (candidate == name.as_bytes()).then_some(Cow::Borrowed(unquoted.unwrap_or(value)))
+    });
+    one_of(values)
+}
+
+/// A pair's name and value, without white space around them.
+fn split_pair(pair: &[u8]) -> (&[u8], &[u8]) {
+    let mut parts = pair.splitn(2, |byte| *byte == b'=');
+    let name = parts.next().unwrap_or_default();
+    (name.trim_ascii(), parts.next().unwrap_or_default().trim_ascii())
+}
+
+fn in_query<'request>(request: &'request Request, name: &str) -> Found<'request> {
+    let query = Target::new(request.target()).query.unwrap_or_default();
+    let values = query.split(|byte| *byte == b'&').filter_map(|pair| {
+        let (candidate, value) = split_pair(pair);
+        (percent_decoded(candidate) == name.as_bytes()).then(|| percent_decoded(value))
+    });
+    one_of(values)
+}
+
+/// `text` with its escapes decoded; what is no escape stays as it is.
+fn percent_decoded(text: &[u8]) -> Cow<'_, [u8]> {
+    if !text.contains(&b'%') {
+        return Cow::Borrowed(text);
+    }
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((byte, tail)) = rest.split_first() {
+        let escaped =
+            tail.split_first_chunk::<2>().filter(|_| *byte == b'%').and_then(|([high, low], tail)| {
+                let value =
+                    |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
+                Some((value(*high)? << 4 | value(*low)?, tail))
+            });
+        let (byte, tail) = escaped.unwrap_or((*byte, tail));
+        decoded.push(byte);
+        rest = tail;
+    }
+    Cow::Owned(decoded)
+}
+
+/// The edits that take the tokens of all `locations` off the request, and leave every other byte of `Cookie`
+/// and query.
+pub(crate) fn take_off(locations: &[&Locations], request: &Request) -> Vec<Edit> {
+    let mut edits = Vec::new();
+    for header in locations.iter().flat_map(|locations| &locations.headers) {
+        let name = header.name.to_ascii_lowercase();
+        let holds = pieces(request, &name).any(|piece| after_prefix(piece, &header.value_prefix).is_some());
+        if holds && !edits.contains(&Edit::Remove(name.clone())) {
+            edits.push(Edit::Remove(name));
+        }
+    }
+    let is_cookie =
+        |name: &[u8]| locations.iter().any(|l| l.cookies.iter().any(|cookie| cookie.as_bytes() == name));
+    if cookie_pairs(request).any(|pair| is_cookie(split_pair(pair).0)) {
+        let kept: Vec<&[u8]> = cookie_pairs(request).filter(|pair| !is_cookie(split_pair(pair).0)).collect();
+        let value = kept.join(&b';').trim_ascii().to_vec();
+        edits.push(if value.is_empty() {
+            Edit::Remove("cookie".into())
+        } else {
+            Edit::Set("cookie".into(), value)
+        });
+    }
+    if let Some(target) = without_params(locations, request.target()) {
+        edits.push(Edit::Set(":path".into(), target));
+    }
+    edits
+}
+
+/// `target` without the parameters that hold tokens; `None` where it has none of them.
+pub(crate) fn without_params(locations: &[&Locations], target: &[u8]) -> Option<Vec<u8>> {
+    let Target { path, query } = Target::new(target);
+    let is_param = |pair: &&[u8]| {
+        let name = percent_decoded(split_pair(pair).0);
+        locations.iter().any(|locations| locations.params.iter().any(|param| param.as_bytes() == &*name))
+    };
+    let pairs: Vec<&[u8]> = query?.split(|byte| *byte == b'&').collect();
+    if !pairs.iter().any(|pair| is_param(pair)) {
+        return None;
+    }
+    let kept: Vec<&[u8]> = pairs.into_iter().filter(|pair| !is_param(pair)).collect();
+    let mut target = path.to_vec();
+    if !kept.is_empty() {
+        target.push(b'?');
+        target.append(&mut kept.join(&b'&'));
+    }
+    Some(target)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn locations(cookies: &[&str], params: &[&str]) -> Locations {
+        let own = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let header = HeaderLocation { name: "Authorization".into(), value_prefix: "Bearer ".into() };
+        Locations::new(vec![header], own(cookies), own(params), "f").unwrap()
+    }
+
+    fn request(headers: &[(&str, &str)]) -> Request {
+        Request::new(
+            headers.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect(),
+        )
+    }
+
+    fn find(headers: &[(&str, &str)]) -> Result<Option<String>, ()> {
+        match locations(&["session"], &["token"]).find(&request(headers)) {
+            Found::Nothing => Ok(None),
+            Found::Several => Err(()),
+            Found::Token(token) => Ok(Some(String::from_utf8(token.into_owned()).unwrap())),
+        }
+    }
+
+    fn token(text: &str) -> Result<Option<String>, ()> {
+        Ok(Some(text.to_owned()))
+    }
+
+    #[test]
+    fn the_bearer_scheme_is_read_in_any_case_and_nothing_else_is_a_bearer_token() {
+        for value in ["Bearer a.b.c", "bearer a.b.c", "BEARER   a.b.c ", "Bearer a.b.c, Bearer a.b.c"] {
+            assert_eq!(find(&[("authorization", value)]), token("a.b.c"), "{value}");
+        }
+        for value in
+            ["", "Bearer", "Bearer ", "Basic a.b.c", "Bearera.b.c", "a.b.c", "Digest a=\"b\", c=\"d\""]
+        {
+            assert_eq!(find(&[("authorization", value)]), Ok(None), "{value}");
+        }
+    }
+
+    #[test]
+    fn two_different_tokens_in_one_place_are_ambiguous_and_the_same_twice_is_not() {
+        assert_eq!(find(&[("authorization", "Bearer a"), ("authorization", "Bearer b")]), Err(()));
+        assert_eq!(find(&[("authorization", "Bearer a,Bearer b")]), Err(()));
+        assert_eq!(find(&[("authorization", "Bearer a"), ("Authorization", "Basic b")]), Err(()));
+        assert_eq!(find(&[("authorization", "Bearer a"), ("authorization", "bearer a")]), token("a"));
+        assert_eq!(find(&[("cookie", "session=a; session=b")]), Err(()));
+        assert_eq!(find(&[("cookie", "session=a"), ("cookie", "x=1;session=b")]), Err(()));
+        assert_eq!(find(&[("cookie", "session=a; session=a")]), token("a"));
+        assert_eq!(find(&[(":path", "/?token=a&token=b")]), Err(()));
+        assert_eq!(find(&[(":path", "/?token=a&%74oken=b")]), Err(()));
+    }
+
+    #[test]
+    fn the_first_location_that_holds_a_token_decides() {
+        let all = [("cookie", "session=c"), ("authorization", "Bearer h"), (":path", "/?token=p")];
+        assert_eq!(find(&all), token("h"));
+        assert_eq!(
+            find(&[("cookie", "session=c"), ("authorization", "Basic h"), (":path", "/?token=p")]),
+            token("c")
+        );
+        assert_eq!(find(&[("cookie", "session=; xsession=c"), (":path", "/?a=b&token=p#")]), token("p#"));
+        assert_eq!(find(&[("cookie", "Session=c"), (":path", "/?Token=p")]), Ok(None));
+        assert_eq!(find(&[("cookie", "a=\"b\"; session=\"q\"")]), token("q"));
+        assert_eq!(find(&[(":path", "/?token=a%2Eb")]), token("a.b"));
+    }
+
+    #[test]
+    fn taking_a_token_off_keeps_every_other_byte() {
+        let take =
+            |headers: &[(&str, &str)]| take_off(&[&locations(&["session"], &["token"])], &request(headers));
+        let set = |name: &str, value: &str| vec![Edit::Set(name.into(), value.as_bytes().to_vec())];
+        assert_eq!(take(&[("authorization", "Bearer a")]), [Edit::Remove("authorization".into())]);
+        assert_eq!(take(&[("authorization", "Basic a")]), []);
+        assert_eq!(take(&[("cookie", "session=a")]), [Edit::Remove("cookie".into())]);
+        assert_eq!(take(&[("cookie", "a=1; session=x; b=\"2\";c")]), set("cookie", "a=1; b=\"2\";c"));
+        assert_eq!(take(&[("cookie", "session=x; a=1")]), set("cookie", "a=1"));
+        assert_eq!(take(&[("cookie", "a=1; session=")]), set("cookie", "a=1"));
+        assert_eq!(take(&[("cookie", "a=1; xsession=x")]), []);
+        assert_eq!(take(&[(":path", "/a?token=x")]), set(":path", "/a"));
+        assert_eq!(take(&[(":path", "/a?b=%20&token=x&&c=?")]), set(":path", "/a?b=%20&&c=?"));
+        assert_eq!(take(&[(":path", "/a?%74oken=x&b")]), set(":path", "/a?b"));
+        assert_eq!(take(&[(":path", "/token=x?b")]), []);
+    }
+}

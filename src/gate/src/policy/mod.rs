@@ -1,0 +1,13 @@
+//! Which rule a request falls under, and what that rule asks for.
+
+mod condition;
+mod matcher;
+mod path;
+mod requirement;
+mod rules;
+mod text;
+
+pub(crate) use path::{Target, is_canonical};
+pub(crate) use requirement::Unmet;
+pub(crate) use rules::{Need, Rules};
+pub(crate) use text::TextMatcher;

@@ -1,0 +1,183 @@
+//! Paths that everybody reads alike.
+//!
+//! A proxy that decides by path and a backend that normalises it differently are how public rules leak
+//! private pages (`/public/%2e%2e/admin`). So a path that has more than one reading is not *canonical*, and
+//! what is not canonical never counts as public.
+
+use std::borrow::Cow;
+
+/// A request target cut at its first `?`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Target<'request> {
+    pub(crate) path: &'request [u8],
+    pub(crate) query: Option<&'request [u8]>,
+}
+
+impl<'request> Target<'request> {
+    pub(crate) fn new(target: &'request [u8]) -> Self {
+        let mut parts = target.splitn(2, |byte| *byte == b'?');
+        Self { path: parts.next().unwrap_or_default(), query: parts.next() }
+    }
+}
+
+/// Whether `path` is written in the one way in which every implementation reads it: it starts with `/`, is
+/// printable ASCII without `\` and `#`, has no empty, `.` or `..` segment (RFC 3986 §5.2.4, with `..;x` read
+/// as some servers do), and escapes only what must be escaped: not an unreserved character (RFC 3986
+/// §6.2.2.2), slash, backslash, `%`, or a control character such as NUL.
+pub(crate) fn is_canonical(path: &[u8]) -> bool {
+    if path.first() != Some(&b'/')
+        || !path.iter().all(|byte| byte.is_ascii_graphic() && !b"\\#".contains(byte))
+    {
+        return false;
+    }
+    let Some(decoded) = decode(path) else { return false };
+    let mut segments = decoded.split(|byte| *byte == b'/').skip(1).peekable();
+    while let Some(segment) = segments.next() {
+        let name = segment.split(|byte| *byte == b';').next().unwrap_or_default();
+        let empty_inside = segment.is_empty() && segments.peek().is_some();
+        if empty_inside || name == b"." || name == b".." {
+            return false;
+        }
+    }
+    true
+}
+
+/// The other ways in which a backend may read a canonical path: with its escapes decoded, and without path
+/// parameters (`/a;x=1/b` as `/a/b`, which is how servlets read it). None where there is nothing to read
+/// differently, which is nearly always.
+pub(crate) fn other_readings(path: &[u8]) -> Vec<Vec<u8>> {
+    let mut readings = Vec::new();
+    let decoded = if path.contains(&b'%') { decode(path) } else { None };
+    let plain = decoded.as_deref().unwrap_or(path);
+    if plain.contains(&b';') {
+        let segments = plain.split(|byte| *byte == b'/');
+        let bare: Vec<&[u8]> =
+            segments.map(|segment| segment.split(|byte| *byte == b';').next().unwrap_or_default()).collect();
+        readings.push(bare.join(&b'/'));
+    }
+    readings.extend(decoded);
+    readings
+}
+
+/// The text that rules are matched against. A path that is not UTF-8 is not canonical, so it only has to be
+/// matched by rules that ask for a token; the replacement characters are nothing a rule would name.
+pub(crate) fn text(path: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(path)
+}
+
+/// The path with its escapes decoded; `None` where one is malformed or stands for what may not be escaped.
+fn decode(path: &[u8]) -> Option<Vec<u8>> {
+    let mut decoded = Vec::with_capacity(path.len());
+    let mut rest = path;
+    while let Some((byte, tail)) = rest.split_first() {
+        rest = tail;
+        if *byte != b'%' {
+            decoded.push(*byte);
+            continue;
+        }
+        let (digits, tail) = rest.split_first_chunk::<2>()?;
+        rest = tail;
+        let text =
+            std::str::from_utf8(digits).ok().filter(|text| text.bytes().all(|b| b.is_ascii_hexdigit()))?;
+        let value = u8::from_str_radix(text, 16).ok()?;
+        if value.is_ascii_alphanumeric() || value.is_ascii_control() || b"-._~/\\%".contains(&value) {
+            return None;
+        }
+        decoded.push(value);
+    }
+    Some(decoded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ordinary_paths_are_canonical() {
+        for path in [
+            "/",
+            "/a",
+            "/a/",
+            "/a/b.c",
+            "/a/..b",
+            "/a/...",
+            "/.well-known/x",
+            "/a%20b",
+            "/caf%C3%A9",
+            "/@me",
+            "/a;v=1/b",
+            "/a:b,c(d)'e!*",
+            "/%40me",
+            "/a%3Bb",
+            "/x+y=z&w",
+            "/~u/-_",
+        ] {
+            assert!(is_canonical(path.as_bytes()), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_path_with_two_readings_is_not_canonical() {
+        for path in [
+            &b""[..],
+            b"*",
+            b"a",
+            b"//",
+            b"//a",
+            b"/a//b",
+            b"/a//",
+            b"/.",
+            b"/..",
+            b"/./a",
+            b"/a/.",
+            b"/a/..",
+            b"/a/../b",
+            b"/a/..;/b",
+            b"/a/..;x=1/b",
+            b"/a/.;/b",
+            b"/a/..%3Bx/b",
+            b"/a\\b",
+            b"/a/%2e%2e/b",
+            b"/a/.%2E/b",
+            b"/a%2fb",
+            b"/a%2Fb",
+            b"/a%5cb",
+            b"/a%5C",
+            b"/a%00",
+            b"/a%0a",
+            b"/a%7f",
+            b"/a%2",
+            b"/a%",
+            b"/a%zz",
+            b"/a%+1",
+            b"/%61dmin",
+            b"/%7euser",
+            b"/a%252e",
+            b"/caf\xc3\xa9",
+            b"/\xff",
+            b"/a b",
+            b"/a\tb",
+            b"/a#b",
+            b"/a\0",
+            b"http://x/a",
+        ] {
+            assert!(!is_canonical(path), "{}", String::from_utf8_lossy(path));
+        }
+    }
+
+    #[test]
+    fn readings_are_what_a_backend_might_make_of_it() {
+        assert!(other_readings(b"/a/b").is_empty());
+        assert_eq!(other_readings(b"/%40a"), [b"/@a".to_vec()]);
+        assert_eq!(other_readings(b"/admin;x/b;y"), [b"/admin/b".to_vec()]);
+        assert_eq!(other_readings(b"/admin%3Bx/b"), [b"/admin/b".to_vec(), b"/admin;x/b".to_vec()]);
+    }
+
+    #[test]
+    fn a_target_is_cut_at_its_first_question_mark() {
+        let target = Target::new(b"/a?b?c");
+        assert_eq!((target.path, target.query), (&b"/a"[..], Some(&b"b?c"[..])));
+        assert_eq!(Target::new(b"/a").query, None);
+        assert_eq!(Target::new(b"").path, b"");
+    }
+}

@@ -1,0 +1,241 @@
+//! Who issues tokens, and one request's dealings with them.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use jwt_gate_token::{Expectations, Keyring, NumericDate, Refusal, VerifiedClaims, verify};
+use serde_json::{Map, Value};
+
+use crate::cache::Cache;
+use crate::config::{self, ConfigError};
+use crate::denial::Code;
+use crate::identity::IdentityHeaders;
+use crate::location::{Found, Locations};
+use crate::policy::{TextMatcher, Unmet};
+use crate::request::Request;
+use crate::secrets::{Environment, keyring};
+
+/// One issuer of tokens.
+pub(crate) struct Provider {
+    name: String,
+    keyring: Keyring,
+    expectations: Expectations,
+    subject: Option<TextMatcher>,
+    locations: Locations,
+    forward: bool,
+    headers: IdentityHeaders,
+    filter_state_key: Option<String>,
+    cache: RefCell<Cache<Identity>>,
+}
+
+/// Every provider, in the order of their names.
+#[derive(Debug)]
+pub(crate) struct Providers(Vec<Provider>);
+
+/// Who the caller is, according to one provider.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    provider: usize,
+    claims: VerifiedClaims,
+    headers: Vec<(String, String)>,
+}
+
+/// One request's dealings with the providers: each is asked at most once.
+pub(crate) struct Session<'request> {
+    providers: &'request Providers,
+    request: &'request Request,
+    now: NumericDate,
+    asked: Vec<Option<Result<Rc<Identity>, Unmet>>>,
+    /// How often a verified token was remembered.
+    pub(crate) cache_hits: u32,
+    /// How often one had to be verified.
+    pub(crate) cache_misses: u32,
+}
+
+// === impl Provider ===
+
+impl Provider {
+    fn new(
+        name: String,
+        config: config::Provider,
+        environment: Environment<'_>,
+        cache_entries: u32,
+    ) -> Result<Self, ConfigError> {
+        let field = format!("providers.{name}");
+        let subjects = format!("{field}.subjects");
+        let locations = Locations::new(config.from_headers, config.from_cookies, config.from_params, &field)?;
+        let headers = IdentityHeaders::new(config.claim_to_headers, config.forward_payload_header, &field)?;
+        if let Some(clash) =
+            headers.names().find(|name| locations.header_names().any(|l| l.eq_ignore_ascii_case(name)))
+        {
+            return Err(ConfigError::new(
+                field,
+                format!("`{clash}` cannot both hold the token and carry the identity"),
+            ));
+        }
+        Ok(Self {
+            keyring: keyring(&config.secrets, config.local_jwks.as_ref(), environment, &field)?,
+            expectations: Expectations {
+                issuer: config.issuer,
+                audiences: config.audiences,
+                clock_skew_seconds: config.clock_skew_seconds,
+                require_expiration: config.require_expiration,
+                max_lifetime_seconds: config.max_lifetime_seconds,
+            },
+            subject: config
+                .subjects
+                .as_ref()
+                .map(|matcher| TextMatcher::new(matcher, &subjects))
+                .transpose()?,
+            locations,
+            forward: config.forward,
+            headers,
+            filter_state_key: Some(config.payload_in_filter_state).filter(|key| !key.is_empty()),
+            cache: RefCell::new(Cache::new(cache_entries)),
+            name,
+        })
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn keyring(&self) -> &Keyring {
+        &self.keyring
+    }
+
+    pub(crate) fn locations(&self) -> &Locations {
+        &self.locations
+    }
+
+    /// Whether the token stays on the request.
+    pub(crate) fn forwards(&self) -> bool {
+        self.forward
+    }
+
+    /// The name under which the payload goes into filter state.
+    pub(crate) fn filter_state_key(&self) -> Option<&str> {
+        self.filter_state_key.as_deref()
+    }
+
+    /// Verifies `token` and makes an identity of it.
+    fn identify(&self, provider: usize, token: &str, now: NumericDate) -> Result<Identity, Refusal> {
+        let claims = verify(token, &self.keyring, &self.expectations, now)?;
+        if let Some(matcher) = &self.subject
+            && !claims.subject().is_some_and(|subject| matcher.matches(subject))
+        {
+            return Err(Refusal::Subject);
+        }
+        let headers = self.headers.values(&claims)?;
+        Ok(Identity { provider, claims, headers })
+    }
+}
+
+impl std::fmt::Debug for Provider {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Provider").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+// === impl Providers ===
+
+impl Providers {
+    pub(crate) fn new(
+        providers: BTreeMap<String, config::Provider>,
+        environment: Environment<'_>,
+        cache_entries: u32,
+    ) -> Result<Self, ConfigError> {
+        if providers.is_empty() {
+            return Err(ConfigError::new("providers", "is empty; at least one is needed to verify a token"));
+        }
+        let count = u32::try_from(providers.len()).unwrap_or(u32::MAX);
+        let share = cache_entries.checked_div(count).unwrap_or_default();
+        let compile = |(name, config)| Provider::new(name, config, environment, share);
+        providers.into_iter().map(compile).collect::<Result<_, _>>().map(Self)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) fn index(&self, name: &str) -> Option<usize> {
+        self.0.iter().position(|provider| provider.name == name)
+    }
+
+    pub(crate) fn get(&self, index: usize) -> Option<&Provider> {
+        self.0.get(index)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Provider> {
+        self.0.iter()
+    }
+}
+
+// === impl Identity ===
+
+impl Identity {
+    pub(crate) fn provider(&self) -> usize {
+        self.provider
+    }
+
+    pub(crate) fn claims(&self) -> &Map<String, Value> {
+        self.claims.members()
+    }
+
+    pub(crate) fn verified(&self) -> &VerifiedClaims {
+        &self.claims
+    }
+
+    pub(crate) fn headers(&self) -> &[(String, String)] {
+        &self.headers
+    }
+}
+
+// === impl Session ===
+
+impl<'request> Session<'request> {
+    pub(crate) fn new(providers: &'request Providers, request: &'request Request, now: NumericDate) -> Self {
+        let asked = (0..providers.len()).map(|_| None).collect();
+        Self { providers, request, now, asked, cache_hits: 0, cache_misses: 0 }
+    }
+
+    /// The caller's identity according to `provider`.
+    pub(crate) fn authenticate(&mut self, provider: usize) -> Result<Rc<Identity>, Unmet> {
+        if let Some(Some(answer)) = self.asked.get(provider) {
+            return answer.clone();
+        }
+        let answer = self.ask(provider);
+        if let Some(slot) = self.asked.get_mut(provider) {
+            *slot = Some(answer.clone());
+        }
+        answer
+    }
+
+    fn ask(&mut self, index: usize) -> Result<Rc<Identity>, Unmet> {
+        let provider = self.providers.get(index).ok_or(Unmet::Missing)?;
+        let token = match provider.locations.find(self.request) {
+            Found::Nothing => return Err(Unmet::Missing),
+            Found::Several => return Err(Unmet::Refused(Code::Ambiguous)),
+            Found::Token(token) => token,
+        };
+        let refused = |refusal| Unmet::Refused(Code::Token(refusal));
+        let mut cache = provider.cache.borrow_mut();
+        if let Some(identity) = cache.get(&token) {
+            self.cache_hits = self.cache_hits.saturating_add(1);
+            // Time goes on while a token is remembered.
+            return match identity.claims.window().check(self.now) {
+                Ok(()) => Ok(identity),
+                Err(refusal) => {
+                    cache.remove(&token);
+                    Err(refused(refusal))
+                }
+            };
+        }
+        self.cache_misses = self.cache_misses.saturating_add(1);
+        let text = std::str::from_utf8(&token).map_err(|_| refused(Refusal::Malformed))?;
+        let identity = Rc::new(provider.identify(index, text, self.now).map_err(refused)?);
+        cache.insert(&token, &identity);
+        Ok(identity)
+    }
+}

@@ -1,0 +1,270 @@
+//! What a caller who is turned away receives.
+
+use serde_json::json;
+
+use crate::config::{ConfigError, SignInRedirect};
+use crate::denial::Code;
+use crate::location::{Locations, without_params};
+use crate::policy::{Target, is_canonical};
+use crate::request::Request;
+
+/// gRPC's UNAUTHENTICATED and PERMISSION_DENIED (<https://grpc.io/docs/guides/status-codes/>).
+const GRPC_UNAUTHENTICATED: u32 = 16;
+const GRPC_PERMISSION_DENIED: u32 = 7;
+
+/// The protection space that `WWW-Authenticate` names (RFC 9110 §11.5).
+const REALM: &str = "jwt-gate";
+
+/// The longest target that a sign-in page is asked to return to, in bytes.
+const MAX_RETURN_BYTES: usize = 2048;
+
+/// An answer in place of the backend's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// To an HTTP caller.
+    Http {
+        /// The status code.
+        status: u32,
+        /// The headers.
+        headers: Vec<(&'static str, String)>,
+        /// The body.
+        body: String,
+    },
+    /// To a gRPC caller.
+    Grpc {
+        /// The status code.
+        status: u32,
+        /// The status message.
+        message: &'static str,
+    },
+}
+
+/// How to answer those who are turned away.
+#[derive(Debug)]
+pub(crate) struct Replies {
+    stripped: bool,
+    sign_in: Option<SignIn>,
+}
+
+#[derive(Debug)]
+struct SignIn {
+    url: String,
+    return_param: String,
+}
+
+// === impl Replies ===
+
+impl Replies {
+    pub(crate) fn new(stripped: bool, redirect: Option<SignInRedirect>) -> Result<Self, ConfigError> {
+        Ok(Self { stripped, sign_in: redirect.map(SignIn::new).transpose()? })
+    }
+
+    /// The answer to `request`, turned away for `code`. `locations` are where tokens may be: a redirect
+    /// does not carry them on.
+    pub(crate) fn to(&self, request: &Request, code: Code, locations: &[&Locations]) -> Reply {
+        if request.is_grpc() {
+            let status = if code.status() == 401 { GRPC_UNAUTHENTICATED } else { GRPC_PERMISSION_DENIED };
+            return Reply::Grpc { status, message: code.description() };
+        }
+        if let Some(sign_in) = &self.sign_in
+            && code.status() == 401
+            && request.is_navigation()
+            && let Some(location) = sign_in.location(request, locations)
+        {
+            let headers = vec![("location", location), ("cache-control", "no-store".to_owned())];
+            return Reply::Http { status: 302, headers, body: String::new() };
+        }
+        self.problem(code)
+    }
+
+    /// `application/problem+json` (RFC 9457) and the challenge of RFC 6750 §3.
+    fn problem(&self, code: Code) -> Reply {
+        let mut headers = vec![("cache-control", "no-store".to_owned())];
+        if let Some(challenge) = self.challenge(code) {
+            headers.push(("www-authenticate", challenge));
+        }
+        if self.stripped {
+            return Reply::Http { status: code.status(), headers, body: String::new() };
+        }
+        headers.push(("content-type", "application/problem+json".to_owned()));
+        let title = if code.status() == 401 { "Unauthorized" } else { "Forbidden" };
+        let body = json!({
+            "type": "about:blank",
+            "title": title,
+            "status": code.status(),
+            "code": code.as_str(),
+            "detail": code.description(),
+        });
+        Reply::Http { status: code.status(), headers, body: body.to_string() }
+    }
+
+    fn challenge(&self, code: Code) -> Option<String> {
+        let realm = format!("Bearer realm=\"{REALM}\"");
+        match code.challenge_error() {
+            // A 401 always has a challenge (RFC 9110 §15.5.2).
+            _ if self.stripped => (code.status() == 401).then_some(realm),
+            None => (code == Code::MissingToken).then_some(realm),
+            Some(error) => {
+                Some(format!("{realm}, error=\"{error}\", error_description=\"{}\"", code.description()))
+            }
+        }
+    }
+}
+
+// === impl SignIn ===
+
+impl SignIn {
+    fn new(SignInRedirect { url, return_param }: SignInRedirect) -> Result<Self, ConfigError> {
+        let local = url.starts_with('/') && !url.starts_with("//") && !url.starts_with("/\\");
+        if !(local || url.starts_with("https://")) || !url.bytes().all(|byte| byte.is_ascii_graphic()) {
+            let message = "must be a path on this host, as in /sign-in, or an https:// URL";
+            return Err(ConfigError::new("sign_in_redirect.url", message));
+        }
+        let name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
+        if return_param.is_empty() || !return_param.bytes().all(name) {
+            return Err(ConfigError::new("sign_in_redirect.return_param", "must be a plain parameter name"));
+        }
+        Ok(Self { url, return_param })
+    }
+
+    /// The sign-in page with the way back; `None` for the page itself, which would be sent in circles.
+    fn location(&self, request: &Request, locations: &[&Locations]) -> Option<String> {
+        let target = request.target();
+        let own_path = Target::new(self.url.as_bytes()).path;
+        if Target::new(target).path == own_path {
+            return None;
+        }
+        let target = without_params(locations, target).unwrap_or_else(|| target.to_vec());
+        let separator = if self.url.contains('?') { '&' } else { '?' };
+        Some(format!(
+            "{}{separator}{}={}",
+            self.url,
+            self.return_param,
+            percent_encoded(safe_return(&target))
+        ))
+    }
+}
+
+/// `target` where a browser is sure to read it as a path on this host, else `/`. A canonical path cannot
+/// start with `//` or `/\`, which browsers read as another host.
+fn safe_return(target: &[u8]) -> &[u8] {
+    let path = Target::new(target).path;
+    let printable = target.iter().all(u8::is_ascii_graphic);
+    if is_canonical(path) && printable && target.len() <= MAX_RETURN_BYTES { target } else { b"/" }
+}
+
+/// A value of a query parameter (RFC 3986 §3.4): unreserved characters and `/` as they are.
+fn percent_encoded(text: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    let digit = |nibble: u8| char::from(DIGITS.get(usize::from(nibble & 0xf)).copied().unwrap_or(b'0'));
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text {
+        if byte.is_ascii_alphanumeric() || b"-._~/".contains(byte) {
+            encoded.push(char::from(*byte));
+        } else {
+            encoded.extend(['%', digit(byte >> 4), digit(*byte)]);
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jwt_gate_token::Refusal;
+
+    fn replies(url: Option<&str>) -> Replies {
+        let redirect = url.map(|url| SignInRedirect { url: url.to_owned(), return_param: "next".to_owned() });
+        Replies::new(false, redirect).unwrap()
+    }
+
+    fn navigation(path: &str) -> Request {
+        let headers = [(":method", "GET"), (":path", path), ("accept", "text/html")];
+        Request::new(headers.iter().map(|(n, v)| ((*n).to_owned(), v.as_bytes().to_vec())).collect())
+    }
+
+    fn location(reply: Reply) -> Option<String> {
+        match reply {
+            Reply::Http { status: 302, headers, .. } => {
+                headers.into_iter().find(|(name, _)| *name == "location").map(|(_, value)| value)
+            }
+            _ => None,
+        }
+    }
+
+    fn redirect(path: &str) -> Option<String> {
+        location(replies(Some("/sign-in")).to(&navigation(path), Code::MissingToken, &[]))
+    }
+
+    #[test]
+    fn a_browser_is_sent_to_sign_in_with_the_way_back() {
+        assert_eq!(redirect("/a/b?c=d&e").as_deref(), Some("/sign-in?next=/a/b%3Fc%3Dd%26e"));
+        let elsewhere = replies(Some("https://login.example/x?y=z"));
+        let reply = elsewhere.to(&navigation("/a"), Code::Token(Refusal::Expired), &[]);
+        assert_eq!(location(reply).as_deref(), Some("https://login.example/x?y=z&next=/a"));
+    }
+
+    #[test]
+    fn the_way_back_never_leads_to_another_host() {
+        for path in [
+            "//evil.example",
+            "/\\evil.example",
+            "https://evil.example/",
+            "/a/..//evil",
+            "/a\r\nx: y",
+            "",
+            "*",
+        ] {
+            assert_eq!(redirect(path).as_deref(), Some("/sign-in?next=/"), "{path}");
+        }
+        let long = format!("/{}", "a".repeat(MAX_RETURN_BYTES));
+        assert_eq!(redirect(&long).as_deref(), Some("/sign-in?next=/"));
+    }
+
+    #[test]
+    fn nobody_is_sent_in_circles_or_away_from_a_403() {
+        assert_eq!(redirect("/sign-in"), None);
+        assert_eq!(redirect("/sign-in?next=/"), None);
+        assert_eq!(location(replies(Some("/s")).to(&navigation("/a"), Code::Forbidden, &[])), None);
+        assert_eq!(location(replies(Some("/s")).to(&navigation("/a"), Code::NoRule, &[])), None);
+    }
+
+    #[test]
+    fn a_sign_in_url_that_could_lead_astray_is_refused() {
+        for url in ["", "sign-in", "//evil", "/\\evil", "http://plain", "javascript:alert(1)", "/a\nb"] {
+            let redirect = SignInRedirect { url: url.to_owned(), return_param: "next".to_owned() };
+            assert!(Replies::new(false, Some(redirect)).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn every_code_has_its_status_challenge_and_body() {
+        for code in Code::ALL {
+            let Reply::Http { status, headers, body } = replies(None).to(&navigation("/"), code, &[]) else {
+                unreachable!("no gRPC request")
+            };
+            let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+            assert_eq!(
+                (body["code"].as_str(), body["status"].as_u64()),
+                (Some(code.as_str()), Some(status.into()))
+            );
+            let challenge =
+                headers.iter().find(|(name, _)| *name == "www-authenticate").map(|(_, value)| value);
+            assert_eq!(challenge.is_some(), code != Code::NoRule);
+            let error = challenge.is_some_and(|challenge| challenge.contains("error="));
+            assert_eq!(error, !matches!(code, Code::MissingToken | Code::NoRule));
+            assert!(headers.contains(&("cache-control", "no-store".to_owned())));
+        }
+    }
+
+    #[test]
+    fn a_stripped_refusal_says_only_that_it_is_one() {
+        let replies = Replies::new(true, None).unwrap();
+        let reply = replies.to(&navigation("/"), Code::Token(Refusal::Expired), &[]);
+        let headers = vec![
+            ("cache-control", "no-store".to_owned()),
+            ("www-authenticate", "Bearer realm=\"jwt-gate\"".to_owned()),
+        ];
+        assert_eq!(reply, Reply::Http { status: 401, headers, body: String::new() });
+    }
+}
