@@ -63,7 +63,7 @@ mod tests {
 
     impl<V> Cache<V> {
         fn len(&self) -> usize {
-            self.young.len() + self.old.len()
+            self.young.len().saturating_add(self.old.len())
         }
     }
 

@@ -207,7 +207,7 @@ pub(crate) fn without_params(locations: &[&Locations], target: &[u8]) -> Option<
         locations.iter().any(|locations| locations.params.iter().any(|param| param.as_bytes() == &*name))
     };
     let pairs: Vec<&[u8]> = query?.split(|byte| *byte == b'&').collect();
-    if !pairs.iter().any(|pair| is_param(pair)) {
+    if !pairs.iter().any(is_param) {
         return None;
     }
     let kept: Vec<&[u8]> = pairs.into_iter().filter(|pair| !is_param(pair)).collect();

@@ -241,7 +241,7 @@ mod tests {
     fn every_code_has_its_status_challenge_and_body() {
         for code in Code::ALL {
             let Reply::Http { status, headers, body } = replies(None).to(&navigation("/"), code, &[]) else {
-                unreachable!("no gRPC request")
+                panic!("no gRPC request")
             };
             let body: serde_json::Value = serde_json::from_str(&body).unwrap();
             assert_eq!(

@@ -1,0 +1,381 @@
+//! What the gate decides, from configuration and request to verdict, without Envoy.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+use jwt_gate::config;
+use jwt_gate::{Decision, Edit, Gate, Pass, Reply, Request, Verdict};
+use jwt_gate_token::{Keyring, Secret, issue};
+use serde_json::{Value, json};
+
+const NOW: f64 = 1_700_000_000.0;
+const APP: &str = "app-0123456789abcdef0123456789abcdef";
+const OPS: &str = "ops-0123456789abcdef0123456789abcdef";
+
+fn token(secret: &str, claims: Value) -> String {
+    let mut claims = claims.as_object().unwrap().clone();
+    claims.entry("exp").or_insert(json!(NOW + 600.0));
+    issue(&Keyring::new([Secret::from_utf8(secret).unwrap()]).unwrap(), &claims).unwrap()
+}
+
+fn compile(yaml: &str) -> Result<Gate, String> {
+    let variable = |name: &str| match name {
+        "APP" => Some(APP.to_owned()),
+        "OPS" => Some(OPS.to_owned()),
+        _ => None,
+    };
+    config::read(yaml.as_bytes()).and_then(|config| Gate::new(config, &variable)).map_err(|e| e.to_string())
+}
+
+fn gate(rest: &str) -> Gate {
+    let providers = "
+providers:
+  app:
+    secrets: [{env: APP}]
+    from_cookies: [session]
+    claim_to_headers:
+      - {header_name: x-user-id, claim_name: sub, required: true}
+      - {header_name: X-Roles, claim_name: app.roles}
+  ops:
+    secrets: [{env: OPS}]
+    from_headers: [{name: x-ops-token}]
+    claim_to_headers: [{header_name: x-operator, claim_name: sub}]
+";
+    compile(&format!("{providers}{rest}")).unwrap()
+}
+
+fn request(path: &str, headers: &[(&str, &str)]) -> Request {
+    let fixed = [(":method", "GET"), (":path", path)];
+    let headers = fixed.iter().chain(headers);
+    Request::new(headers.map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect())
+}
+
+fn decide(gate: &Gate, path: &str, headers: &[(&str, &str)]) -> Decision {
+    gate.decide(&request(path, headers), NOW)
+}
+
+/// `allowed`, `public`, or the code of the denial.
+fn outcome(gate: &Gate, path: &str, headers: &[(&str, &str)]) -> &'static str {
+    match decide(gate, path, headers).verdict {
+        Verdict::Pass(pass) if pass.authenticated => "allowed",
+        Verdict::Pass(_) => "public",
+        Verdict::Refuse(code, _) => code.as_str(),
+    }
+}
+
+fn passed(decision: Decision) -> Pass {
+    match decision.verdict {
+        Verdict::Pass(pass) => pass,
+        Verdict::Refuse(code, _) => panic!("refused: {}", code.as_str()),
+    }
+}
+
+fn bearer(token: &str) -> (&'static str, String) {
+    ("authorization", format!("Bearer {token}"))
+}
+
+#[test]
+fn a_verified_token_becomes_headers_and_leaves() {
+    let gate = gate("rules: [{match: {prefix: /}, requires: {provider_name: app}}]");
+    let claims = json!({"sub": "user_1", "app": {"roles": ["a", "b"]}});
+    let (name, value) = bearer(&token(APP, claims));
+    let decision = decide(&gate, "/x", &[(name, &value), ("x-user-id", "root"), ("X_ROLES", "admin")]);
+    assert_eq!(decision.spoofed, ["x-user-id", "X_ROLES"]);
+    let pass = passed(decision);
+    assert_eq!(pass.subject.as_deref(), Some("user_1"));
+    let set = |name: &str, value: &str| Edit::Set(name.to_owned(), value.as_bytes().to_vec());
+    assert_eq!(
+        pass.edits,
+        [Edit::Remove("authorization".into()), set("x-user-id", "user_1"), set("x-roles", "a,b")]
+    );
+}
+
+#[test]
+fn the_boundary_holds_on_every_path_and_for_every_verdict() {
+    let gate = gate(
+        "
+strip_headers: [x-internal]
+bypass_cors_preflight: true
+rules:
+  - {match: {path: /public}}
+  - {match: {prefix: /private}, requires: {provider_name: app}}
+",
+    );
+    let spoof = [("X-Operator", "root"), ("x_user_id", "root"), ("x.internal", "1")];
+    for path in ["/public", "/private", "/elsewhere", "//", "/public/../private"] {
+        assert_eq!(decide(&gate, path, &spoof).spoofed, ["X-Operator", "x_user_id", "x.internal"], "{path}");
+    }
+    let preflight = Request::new(
+        [
+            (":method", "OPTIONS"),
+            (":path", "/private"),
+            ("origin", "https://a"),
+            ("access-control-request-method", "GET"),
+            ("x-operator", "root"),
+        ]
+        .iter()
+        .map(|(n, v)| ((*n).to_owned(), v.as_bytes().to_vec()))
+        .collect(),
+    );
+    let decision = gate.decide(&preflight, NOW);
+    assert_eq!(decision.spoofed, ["x-operator"]);
+    assert_eq!(passed(decision), Pass::default());
+}
+
+#[test]
+fn the_first_rule_that_matches_decides() {
+    let gate = gate("
+rules:
+  - {match: {path: /healthz}}
+  - {match: {prefix: /admin/, methods: [GET]}, requires: {provider_name: app, claims: {role: [admin, 7]}}}
+  - {match: {path_separated_prefix: /api}, requires: {requires_any: [{provider_name: app}, {provider_name: ops}]}}
+  - {match: {safe_regex: '/v[0-9]+/feed'}, requires: {allow_missing: {provider_name: app}}}
+  - {match: {prefix: /both}, requires: {requires_all: {requirements: [{provider_name: app}, {provider_name: ops}]}}}
+  - {match: {prefix: /loose}, requires: {allow_missing_or_failed: {}}}
+  - match: {prefix: /beta, headers: [{name: x-beta, string_match: {exact: \"1\"}}]}
+");
+    let (name, app) = bearer(&token(APP, json!({"sub": "u", "role": ["user"]})));
+    let admin = bearer(&token(APP, json!({"sub": "u", "role": ["admin"]}))).1;
+    let foreign = bearer(&token(OPS, json!({"sub": "u"}))).1;
+    let ops = token(OPS, json!({"sub": "o"}));
+    let app = (name, app.as_str());
+    let foreign = (name, foreign.as_str());
+    let ops = ("x-ops-token", ops.as_str());
+    let is = |path: &str, headers: &[(&str, &str)], expected: &str| {
+        assert_eq!(outcome(&gate, path, headers), expected, "{path} {headers:?}");
+    };
+    is("/healthz", &[], "public");
+    is("/healthz?x=y", &[], "public");
+    is("/healthz/", &[], "no_rule");
+    is("/admin/x", &[app], "forbidden");
+    is("/admin/x", &[(name, &admin)], "allowed");
+    is("/admin/x", &[], "missing_token");
+    is("/api", &[app], "allowed");
+    is("/api/x", &[ops], "allowed");
+    is("/api/x", &[foreign], "unknown_key");
+    is("/api/x", &[foreign, ops], "allowed");
+    is("/apix", &[app], "no_rule");
+    is("/v1/feed", &[], "public");
+    is("/v1/feed", &[app], "allowed");
+    is("/v1/feed", &[foreign], "unknown_key");
+    is("/v1/feed/", &[], "no_rule");
+    is("/both", &[app], "missing_token");
+    is("/both", &[app, ops], "allowed");
+    is("/loose", &[], "public");
+    is("/loose", &[foreign], "public");
+    is("/loose", &[app], "allowed");
+    is("/beta", &[], "no_rule");
+    is("/beta", &[("X-Beta", "1")], "public");
+    is("/beta", &[("x-beta", "1"), ("x-beta", "2")], "no_rule");
+}
+
+#[test]
+fn a_path_that_is_not_canonical_is_never_public() {
+    for default in ["allow", "deny"] {
+        let gate = gate(&format!(
+            "
+default: {default}
+rules:
+  - {{match: {{prefix: /public}}}}
+  - {{match: {{prefix: /feed}}, requires: {{allow_missing: {{provider_name: app}}}}}}
+  - {{match: {{prefix: /loose}}, requires: {{allow_missing_or_failed: {{provider_name: app}}}}}}
+  - {{match: {{prefix: /private}}, requires: {{provider_name: app}}}}
+"
+        ));
+        let (name, value) = bearer(&token(APP, json!({"sub": "u"})));
+        for tail in [
+            "/../private",
+            "/%2e%2e/private",
+            "//x",
+            "/./x",
+            "/x\\y",
+            "%2fx",
+            "/%00",
+            "/%",
+            "/..;/x",
+            "#",
+            "/%61",
+        ] {
+            for start in ["/public", "/feed", "/loose", "/private"] {
+                let path = format!("{start}{tail}");
+                let outcome_without = outcome(&gate, &path, &[]);
+                assert!(
+                    ["missing_token", "no_rule"].contains(&outcome_without),
+                    "{default} {path}: {outcome_without}"
+                );
+                if start == "/private" || default == "allow" {
+                    assert_eq!(outcome(&gate, &path, &[(name, &value)]), "allowed", "{path}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_path_that_another_reading_puts_under_another_rule_needs_a_token() {
+    let gate = gate(
+        "
+default: allow
+rules:
+  - {match: {path: '/@admin'}, requires: {provider_name: app}}
+  - {match: {prefix: /admin/}, requires: {provider_name: app}}
+  - {match: {prefix: /}}
+",
+    );
+    for path in ["/%40admin", "/admin;x/secret", "/admin%3Bx/secret"] {
+        assert_eq!(outcome(&gate, path, &[]), "missing_token", "{path}");
+    }
+    for path in ["/caf%C3%A9", "/a%20b", "/x;v=1", "/%40other"] {
+        assert_eq!(outcome(&gate, path, &[]), "public", "{path}");
+    }
+}
+
+#[test]
+fn the_default_decides_where_no_rule_matches() {
+    let only = "providers: {app: {secrets: [{env: APP}]}}\n";
+    let (name, value) = bearer(&token(APP, json!({})));
+    for (default, without, with) in [
+        ("", "no_rule", "no_rule"),
+        ("default: deny", "no_rule", "no_rule"),
+        ("default: require", "missing_token", "allowed"),
+        ("default: allow", "public", "public"),
+    ] {
+        let gate = compile(&format!("{only}{default}")).unwrap();
+        assert_eq!(outcome(&gate, "/x", &[]), without);
+        assert_eq!(outcome(&gate, "/x", &[(name, &value)]), with);
+    }
+}
+
+#[test]
+fn a_token_that_is_remembered_still_expires_and_is_only_good_for_its_own_provider() {
+    let gate = gate(
+        "
+rules:
+  - {match: {prefix: /app}, requires: {provider_name: app}}
+  - {match: {prefix: /admin}, requires: {provider_name: app, claims: {role: [admin]}}}
+",
+    );
+    let (name, value) = bearer(&token(APP, json!({"sub": "u", "exp": NOW + 10.0})));
+    let request = request("/app", &[(name, &value)]);
+    assert_eq!(gate.decide(&request, NOW).cache, (0, 1));
+    assert_eq!(gate.decide(&request, NOW).cache, (1, 0));
+    assert!(matches!(gate.decide(&request, NOW + 69.0).verdict, Verdict::Pass(_)));
+    for _ in 0..2 {
+        let verdict = gate.decide(&request, NOW + 70.0).verdict;
+        assert!(matches!(verdict, Verdict::Refuse(code, _) if code.as_str() == "expired"));
+    }
+    // Another rule asks its own question of a remembered token.
+    assert_eq!(outcome(&gate, "/app", &[(name, &value)]), "allowed");
+    assert_eq!(outcome(&gate, "/admin", &[(name, &value)]), "forbidden");
+}
+
+#[test]
+fn two_tokens_that_give_one_header_differently_are_ambiguous() {
+    let gate = compile("
+providers:
+  a: {secrets: [{env: APP}], claim_to_headers: [{header_name: x-user-id, claim_name: sub}]}
+  b: {secrets: [{env: APP}], from_headers: [{name: x-b}], claim_to_headers: [{header_name: x-user-id, claim_name: sub}]}
+rules: [{match: {prefix: /}, requires: {requires_all: [{provider_name: a}, {provider_name: b}]}}]
+").unwrap();
+    let (name, alice) = bearer(&token(APP, json!({"sub": "alice"})));
+    let bob = token(APP, json!({"sub": "bob"}));
+    assert_eq!(outcome(&gate, "/", &[(name, &alice), ("x-b", &bob)]), "ambiguous");
+    let alice_again = alice.trim_start_matches("Bearer ");
+    assert_eq!(outcome(&gate, "/", &[(name, &alice), ("x-b", alice_again)]), "allowed");
+}
+
+#[test]
+fn claims_that_cannot_be_headers_are_refused() {
+    let gate = gate("rules: [{match: {prefix: /}, requires: {provider_name: app}}]");
+    let big = "x".repeat(4097);
+    for claims in [
+        json!({"sub": "a\nb"}),
+        json!({"sub": "a\r\nx: y"}),
+        json!({"sub": " a"}),
+        json!({"sub": big}),
+        json!({}),
+        json!({"sub": ""}),
+        json!({"sub": null}),
+        json!({"sub": "a", "app": {"roles": ["x,y"]}}),
+    ] {
+        let (name, value) = bearer(&token(APP, claims.clone()));
+        assert_eq!(outcome(&gate, "/", &[(name, &value)]), "claim", "{claims}");
+    }
+}
+
+#[test]
+fn subjects_issuer_and_payload_headers_are_the_providers() {
+    let gate = compile(
+        "
+providers:
+  app:
+    secrets: [{env: APP}]
+    issuer: us
+    subjects: {prefix: user_}
+    forward: true
+    forward_payload_header: X-Payload
+    payload_in_filter_state: jwt
+default: require
+",
+    )
+    .unwrap();
+    let with = |claims: Value| bearer(&token(APP, claims)).1;
+    assert_eq!(
+        outcome(&gate, "/", &[("authorization", &with(json!({"iss": "us", "sub": "admin_1"})))]),
+        "subject"
+    );
+    assert_eq!(outcome(&gate, "/", &[("authorization", &with(json!({"iss": "us"})))]), "subject");
+    assert_eq!(
+        outcome(&gate, "/", &[("authorization", &with(json!({"iss": "them", "sub": "user_1"})))]),
+        "issuer"
+    );
+    let good = with(json!({"iss": "us", "sub": "user_1"}));
+    let pass = passed(decide(&gate, "/", &[("authorization", &good)]));
+    let payload = good.split('.').nth(1).unwrap();
+    assert_eq!(pass.edits, [Edit::Set("x-payload".into(), payload.as_bytes().to_vec())]);
+    let decoded = jwt_gate_token::base64url_decode(payload.as_bytes()).unwrap();
+    assert_eq!(pass.filter_state, [("jwt".to_owned(), decoded)]);
+}
+
+#[test]
+fn a_grpc_caller_gets_a_grpc_status() {
+    let gate = gate("rules: [{match: {prefix: /}, requires: {provider_name: app, claims: {role: [x]}}}]");
+    let reply = |headers: &[(&str, &str)]| match decide(&gate, "/", headers).verdict {
+        Verdict::Refuse(_, Reply::Grpc { status, .. }) => status,
+        other => panic!("{other:?}"),
+    };
+    let (name, value) = bearer(&token(APP, json!({"sub": "u"})));
+    assert_eq!(reply(&[("content-type", "application/grpc+proto")]), 16);
+    assert_eq!(reply(&[("content-type", "application/grpc"), (name, &value)]), 7);
+}
+
+#[test]
+fn a_configuration_that_cannot_hold_is_refused_with_its_field() {
+    let app = "providers: {app: {secrets: [{env: APP}]}}";
+    for (yaml, expected) in [
+        ("providers: {}".to_owned(), "providers: is empty"),
+        ("rules: []".to_owned(), "configuration: missing field `providers`"),
+        ("providers: {app: {secrets: [{env: NOPE}]}}".to_owned(), "providers.app.secrets[0]: $NOPE is not set"),
+        (format!("{app}\nrules: [{{match: {{prefix: /}}, requires: {{provider_name: ap}}}}]"),
+         "rules[0].requires.provider_name: there is no provider `ap`"),
+        (format!("{app}\nrules: [{{match: {{prefix: /, path: /}}}}]"), "rules[0].match: needs exactly one of"),
+        (format!("{app}\nrules: [{{match: {{}}}}]"), "rules[0].match: needs exactly one of"),
+        (format!("{app}\nrules: [{{match: {{prefix: a}}}}]"), "rules[0].match.prefix: must start with /"),
+        (format!("{app}\nrules: [{{match: {{safe_regex: '('}}}}]"), "rules[0].match.safe_regex: "),
+        (format!("{app}\nrules: [{{match: {{prefix: /, methods: [get]}}}}]"), "rules[0].match.methods[0]: "),
+        (format!("{app}\nrules: [{{match: {{prefix: /}}, requires: {{requires_any: [{{provider_name: x}}]}}}}]"),
+         "rules[0].requires.requires_any[0].provider_name: there is no provider"),
+        (format!("{app}\nrules: [{{match: {{prefix: /}}, requires: {{claims: {{a: [b]}}}}}}]"), "rules[0].requires.claims: "),
+        (format!("{app}\nstrip_headers: [a, cookie]"), "strip_headers[1]: `cookie` has a meaning"),
+        (format!("{app}\nstat_prefix: 'a b'"), "stat_prefix: "),
+        (format!("{app}\nsign_in_redirect: {{url: //evil}}"), "sign_in_redirect.url: "),
+        ("providers: {app: {secrets: [{env: APP}], claim_to_headers: [{header_name: ':path', claim_name: sub}]}}".to_owned(),
+         "providers.app.claim_to_headers[0].header_name: "),
+        ("providers: {app: {secrets: [{env: APP}], from_headers: [{name: x-t}], forward_payload_header: X-T}}".to_owned(),
+         "providers.app: `x-t` cannot both"),
+        ("providers: {app: {secrets: [{env: APP}], from_headers: []}}".to_owned(), "providers.app: has no location"),
+        ("providers: {a: {secrets: [{env: APP}]}, b: {secrets: [{env: OPS}]}}\ndefault: require".to_owned(), "default: "),
+    ] {
+        let message = compile(&yaml).err().unwrap_or_default();
+        assert!(message.starts_with(expected), "{yaml}\ngave {message:?}");
+    }
+}
