@@ -178,7 +178,7 @@ fn wasm_ld() -> Option<PathBuf> {
     let versioned = || (14..40).rev().find_map(|version| command::on_path(&format!("wasm-ld-{version}")));
     let of_toolchain = || {
         let host = command::stdout(Command::new("rustc").args(["--print", "target-libdir"])).ok()?;
-        let path = Path::new(host.trim()).parent()?.join("bin/gcc-ld/wasm-ld");
+        let path = Path::new(host.trim()).parent()?.join("bin/rust-lld");
         command::is_executable(&path).then_some(path)
     };
     on_path().or_else(versioned).or_else(of_toolchain)
