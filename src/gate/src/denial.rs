@@ -15,11 +15,13 @@ pub enum Code {
     NoRule,
     /// A good token that is not allowed to do this.
     Forbidden,
+    /// A good token, but nobody knows whether it was revoked (`when_stale: deny`).
+    RevocationStale,
 }
 
 impl Code {
     /// Every code, for those who count them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::MissingToken,
         Self::Token(Refusal::Malformed),
         Self::Token(Refusal::Algorithm),
@@ -37,6 +39,7 @@ impl Code {
         Self::Ambiguous,
         Self::NoRule,
         Self::Forbidden,
+        Self::RevocationStale,
     ];
 
     /// The stable code of the contract's §4.
@@ -48,6 +51,7 @@ impl Code {
             Self::Ambiguous => "ambiguous",
             Self::NoRule => "no_rule",
             Self::Forbidden => "forbidden",
+            Self::RevocationStale => "revocation_stale",
         }
     }
 
@@ -60,15 +64,18 @@ impl Code {
             Self::Ambiguous => "The request holds several different tokens.",
             Self::NoRule => "Nothing is served at this path.",
             Self::Forbidden => "The token does not allow this.",
+            Self::RevocationStale => "Whether the token was revoked cannot be told at the moment.",
         }
     }
 
-    /// 401 where (another) token would help, 403 where it would not (RFC 9110 §15.5.2, §15.5.4).
+    /// 401 where (another) token would help, 403 where it would not, 503 where time would (RFC 9110 §15.5.2,
+    /// §15.5.4, §15.6.4).
     #[must_use]
     pub const fn status(self) -> u32 {
         match self {
             Self::MissingToken | Self::Token(_) | Self::Ambiguous => 401,
             Self::NoRule | Self::Forbidden => 403,
+            Self::RevocationStale => 503,
         }
     }
 
@@ -76,7 +83,7 @@ impl Code {
     #[must_use]
     pub(crate) const fn challenge_error(self) -> Option<&'static str> {
         match self {
-            Self::MissingToken | Self::NoRule => None,
+            Self::MissingToken | Self::NoRule | Self::RevocationStale => None,
             Self::Token(_) | Self::Ambiguous => Some("invalid_token"),
             Self::Forbidden => Some("insufficient_scope"),
         }

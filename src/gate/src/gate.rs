@@ -5,13 +5,14 @@ use std::rc::Rc;
 use jwt_gate_token::NumericDate;
 
 use crate::boundary::Boundary;
-use crate::config::{Config, ConfigError};
+use crate::config::{self, Config, ConfigError};
 use crate::denial::Code;
 use crate::location::{Locations, take_off};
 use crate::policy::{Need, Rules, Unmet};
 use crate::provider::{Identity, Provider, Providers, Session};
 use crate::reply::{Replies, Reply};
 use crate::request::Request;
+use crate::revocation::{Call, Watch};
 
 pub use crate::location::Edit;
 
@@ -24,6 +25,14 @@ pub struct Gate {
     replies: Replies,
     bypass_cors_preflight: bool,
     stat_prefix: String,
+    revocations: Option<Revocations>,
+}
+
+/// The revocation list, and whose secret signs the requests for it.
+#[derive(Debug)]
+struct Revocations {
+    watch: Watch,
+    signer: usize,
 }
 
 /// What is to be done with a request.
@@ -69,9 +78,6 @@ impl Gate {
         mut config: Config,
         environment: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self, ConfigError> {
-        if config.revocation.is_some() {
-            return Err(ConfigError::new("revocation", "is not supported by this version"));
-        }
         let boundary = boundary(&config)?;
         let stat_prefix = std::mem::take(&mut config.stat_prefix);
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
@@ -80,8 +86,11 @@ impl Gate {
         }
         let providers =
             Providers::new(std::mem::take(&mut config.providers), environment, config.cache.max_entries)?;
+        let revocations = config.revocation.take();
+        let revocations = revocations.map(|config| Revocations::new(config, &providers)).transpose()?;
         Ok(Self {
             boundary,
+            revocations,
             rules: Rules::new(&mut config, &providers)?,
             providers,
             replies: Replies::new(config.strip_failure_response, config.sign_in_redirect)?,
@@ -93,7 +102,7 @@ impl Gate {
     /// What is to be done with `request` at the time `now`.
     #[must_use]
     pub fn decide(&self, request: &Request, now: NumericDate) -> Decision {
-        let mut session = Session::new(&self.providers, request, now);
+        let mut session = Session::new(&self.providers, self.watch(), request, now);
         let verdict = match self.judge(request, &mut session) {
             Ok(pass) => Verdict::Pass(pass),
             Err(code) => Verdict::Refuse(code, self.replies.to(request, code, &self.locations())),
@@ -117,6 +126,19 @@ impl Gate {
     /// Each provider's name and key ids, newest first.
     pub fn key_ids(&self) -> impl Iterator<Item = (&str, Vec<&str>)> {
         self.providers.iter().map(|provider| (provider.name(), provider.keyring().kids().collect()))
+    }
+
+    /// The revocation list, where there is one.
+    #[must_use]
+    pub fn watch(&self) -> Option<&Watch> {
+        self.revocations.as_ref().map(|revocations| &revocations.watch)
+    }
+
+    /// The request for what is new on the revocation list, where there is one.
+    #[must_use]
+    pub fn revocation_call(&self, now: NumericDate) -> Option<Call> {
+        let Revocations { watch, signer } = self.revocations.as_ref()?;
+        self.providers.get(*signer).map(|provider| watch.call(provider.keyring(), now))
     }
 
     fn judge(&self, request: &Request, session: &mut Session<'_>) -> Result<Pass, Code> {
@@ -167,6 +189,21 @@ impl Gate {
 
     fn locations(&self) -> Vec<&Locations> {
         self.providers.iter().map(Provider::locations).collect()
+    }
+}
+
+impl Revocations {
+    fn new(mut config: config::Revocation, providers: &Providers) -> Result<Self, ConfigError> {
+        let field = "revocation.provider_name";
+        let signer = match config.provider_name.take() {
+            Some(name) => providers
+                .index(&name)
+                .ok_or_else(|| ConfigError::new(field, format!("there is no provider `{name}`")))?,
+            None if providers.len() == 1 => 0,
+            None => return Err(ConfigError::new(field, "is needed where there are several providers")),
+        };
+        let clock_skew_seconds = providers.iter().map(Provider::clock_skew_seconds).max().unwrap_or_default();
+        Ok(Self { watch: Watch::new(config, clock_skew_seconds)?, signer })
     }
 }
 

@@ -5,9 +5,9 @@
 //! may send. And it lets nothing through where it has no configuration.
 
 use std::rc::Rc;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use log::{error, info};
+use log::{error, info, warn};
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, BufferType, ContextType, GrpcStatusCode, LogLevel, MapType};
@@ -16,6 +16,7 @@ use crate::gate::{Edit, Gate, Pass, Verdict};
 use crate::metrics::Metrics;
 use crate::reply::Reply;
 use crate::request::Request;
+use crate::revocation::{Answer, Change, Watch};
 use crate::{Code, config};
 
 /// The filter state in which access logs find what was decided: `%FILTER_STATE(wasm.jwt_gate.code:PLAIN)%`.
@@ -26,12 +27,18 @@ const SUBJECT_PROPERTY: &str = "jwt_gate.subject";
 
 proxy_wasm::main! {{
     proxy_wasm::set_log_level(LogLevel::Info);
-    proxy_wasm::set_root_context(|_| Box::new(Root { running: None }));
+    proxy_wasm::set_root_context(|_| Box::new(Root { running: None, calling: false, started: Instant::now() }));
 }}
+
+/// How soon after its start a plugin first asks for revocations. Envoy's clusters are not up any earlier.
+const FIRST_CALL: Duration = Duration::from_millis(20);
 
 /// One plugin in one worker's VM.
 struct Root {
     running: Option<Rc<Running>>,
+    /// Whether a call for revocations has not been answered yet.
+    calling: bool,
+    started: Instant,
 }
 
 /// A plugin that has a configuration.
@@ -47,9 +54,39 @@ struct Stream {
 
 // === impl Root ===
 
-impl Context for Root {}
+impl Context for Root {
+    fn on_http_call_response(&mut self, _: u32, _: usize, body_size: usize, _: usize) {
+        self.calling = false;
+        let Some(running) = self.running.clone() else { return };
+        let Some(watch) = running.gate.watch() else { return };
+        let headers = hostcalls::get_map_bytes(MapType::HttpCallResponseHeaders).unwrap_or_default();
+        // A call that was not answered comes back without headers.
+        let status = headers.iter().find(|(name, _)| name == ":status").map(|(_, value)| value.as_slice());
+        let body = hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, body_size).ok().flatten();
+        let answer = match (status, now()) {
+            (Some(status), Some(now)) => watch.answer(status, &body.unwrap_or_default(), now, self.instant()),
+            _ => watch.failed(),
+        };
+        match answer {
+            Answer::More => self.call(&running),
+            Answer::Complete => {}
+            Answer::Failed => running.metrics.revocation_failed(),
+        }
+        self.look(&running);
+    }
+}
 
 impl RootContext for Root {
+    fn on_tick(&mut self) {
+        let Some(running) = self.running.clone() else { return };
+        let Some(watch) = running.gate.watch() else { return };
+        let _ = hostcalls::set_tick_period(Duration::from_millis(watch.interval_ms().into()));
+        if !self.calling {
+            self.call(&running);
+        }
+        self.look(&running);
+    }
+
     fn on_configure(&mut self, _: usize) -> bool {
         let bytes = hostcalls::get_buffer(BufferType::PluginConfiguration, 0, usize::MAX).ok().flatten();
         let environment = |name: &str| std::env::var(name).ok();
@@ -61,6 +98,9 @@ impl RootContext for Root {
                     info!("jwt-gate: provider {provider} verifies with kid {}", kids.join(", "));
                 }
                 let metrics = Metrics::define(&gate);
+                if gate.watch().is_some() {
+                    let _ = hostcalls::set_tick_period(FIRST_CALL);
+                }
                 self.running = Some(Rc::new(Running { gate, metrics }));
                 true
             }
@@ -81,6 +121,47 @@ impl RootContext for Root {
     }
 }
 
+impl Root {
+    /// Asks the companion what is new.
+    fn call(&mut self, running: &Running) {
+        let Some(call) = now().and_then(|now| running.gate.revocation_call(now)) else { return };
+        let headers = call.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let timeout = Duration::from_millis(call.timeout_ms.into());
+        self.calling =
+            hostcalls::dispatch_http_call(&call.cluster, headers, None, Vec::new(), timeout).is_ok();
+        if !self.calling {
+            running.gate.watch().map(Watch::failed);
+            running.metrics.revocation_failed();
+        }
+    }
+
+    /// Looks at the age of the revocation list.
+    fn look(&self, running: &Running) {
+        let Some(watch) = running.gate.watch() else { return };
+        match watch.tick(self.instant()) {
+            Some(Change::Fresh) => info!("jwt-gate: revocations are up to date"),
+            Some(Change::Stale { allowed }) => warn!(
+                "jwt-gate: revocations are stale, {} calls have failed; good tokens {} (when_stale)",
+                watch.failures(),
+                if allowed { "pass meanwhile" } else { "are refused meanwhile" }
+            ),
+            None => {}
+        }
+        running.metrics.revocations(watch, self.instant());
+    }
+
+    /// Seconds on a clock that only goes forward.
+    fn instant(&self) -> f64 {
+        self.started.elapsed().as_secs_f64()
+    }
+}
+
+/// The time of day, in seconds since 1970; `None` where it cannot be told, and then no token can be judged.
+fn now() -> Option<f64> {
+    let now = hostcalls::get_current_time().ok()?;
+    now.duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs_f64())
+}
+
 // === impl Stream ===
 
 impl Context for Stream {}
@@ -88,12 +169,9 @@ impl Context for Stream {}
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
         let Some(running) = &self.running else { return unavailable() };
-        let (Ok(headers), Ok(now)) =
-            (hostcalls::get_map_bytes(MapType::HttpRequestHeaders), hostcalls::get_current_time())
-        else {
+        let (Ok(headers), Some(now)) = (hostcalls::get_map_bytes(MapType::HttpRequestHeaders), now()) else {
             return unavailable();
         };
-        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         let decision = running.gate.decide(&Request::new(headers), now);
         for name in &decision.spoofed {
             if hostcalls::remove_map_value(MapType::HttpRequestHeaders, name).is_err() {
@@ -155,10 +233,10 @@ fn refuse(running: &Running, code: Code, reply: Reply) -> Action {
             hostcalls::send_http_response(*status, headers, Some(body.as_bytes()))
         }
         Reply::Grpc { status, message } => {
-            let status = if *status == 16 {
-                GrpcStatusCode::Unauthenticated
-            } else {
-                GrpcStatusCode::PermissionDenied
+            let status = match status {
+                16 => GrpcStatusCode::Unauthenticated,
+                14 => GrpcStatusCode::Unavailable,
+                _ => GrpcStatusCode::PermissionDenied,
             };
             hostcalls::send_grpc_response(status, Some(message), Vec::new())
         }

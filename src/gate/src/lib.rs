@@ -28,9 +28,11 @@ mod policy;
 mod provider;
 mod reply;
 mod request;
+mod revocation;
 mod secrets;
 
 pub use denial::Code;
 pub use gate::{Decision, Edit, Gate, Pass, Verdict};
 pub use reply::Reply;
 pub use request::Request;
+pub use revocation::{Answer, Call, Change, Watch};

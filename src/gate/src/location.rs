@@ -185,8 +185,13 @@ pub(crate) fn take_off(locations: &[&Locations], request: &Request) -> Vec<Edit>
     let is_cookie =
         |name: &[u8]| locations.iter().any(|l| l.cookies.iter().any(|cookie| cookie.as_bytes() == name));
     if cookie_pairs(request).any(|pair| is_cookie(split_pair(pair).0)) {
-        let kept: Vec<&[u8]> = cookie_pairs(request).filter(|pair| !is_cookie(split_pair(pair).0)).collect();
-        let value = kept.join(&b';').trim_ascii().to_vec();
+        // Several fields become one, with the separator of RFC 9113 §8.2.3.
+        let without = |field: &[u8]| {
+            let pairs = field.split(|byte| *byte == b';').filter(|pair| !is_cookie(split_pair(pair).0));
+            pairs.collect::<Vec<_>>().join(&b';').trim_ascii().to_vec()
+        };
+        let fields = request.values("cookie").map(without).filter(|field| !field.is_empty());
+        let value = fields.collect::<Vec<_>>().join(&b"; "[..]);
         edits.push(if value.is_empty() {
             Edit::Remove("cookie".into())
         } else {
@@ -298,6 +303,8 @@ mod tests {
         assert_eq!(take(&[("cookie", "session=x; a=1")]), set("cookie", "a=1"));
         assert_eq!(take(&[("cookie", "a=1; session=")]), set("cookie", "a=1"));
         assert_eq!(take(&[("cookie", "a=1; xsession=x")]), []);
+        let several = [("cookie", "a=1"), ("cookie", "session=x"), ("cookie", "b=2; c=3")];
+        assert_eq!(take(&several), set("cookie", "a=1; b=2; c=3"));
         assert_eq!(take(&[(":path", "/a?token=x")]), set(":path", "/a"));
         assert_eq!(take(&[(":path", "/a?b=%20&token=x&&c=?")]), set(":path", "/a?b=%20&&c=?"));
         assert_eq!(take(&[(":path", "/a?%74oken=x&b")]), set(":path", "/a?b"));

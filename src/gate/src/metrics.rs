@@ -5,6 +5,7 @@ use proxy_wasm::types::MetricType;
 
 use crate::denial::Code;
 use crate::gate::Gate;
+use crate::revocation::Watch;
 
 /// The counters of one plugin, defined once; what could not be defined is not counted.
 pub(crate) struct Metrics {
@@ -13,6 +14,13 @@ pub(crate) struct Metrics {
     denied: Vec<(&'static str, u32)>,
     cache_hit: Option<u32>,
     cache_miss: Option<u32>,
+    revocation: Option<RevocationMetrics>,
+}
+
+struct RevocationMetrics {
+    entries: Option<u32>,
+    age_ms: Option<u32>,
+    failures: Option<u32>,
 }
 
 impl Metrics {
@@ -43,6 +51,11 @@ impl Metrics {
             denied,
             cache_hit: counter("cache.hit"),
             cache_miss: counter("cache.miss"),
+            revocation: gate.watch().map(|_| RevocationMetrics {
+                entries: define(MetricType::Gauge, "revocation.entries"),
+                age_ms: define(MetricType::Gauge, "revocation.age_ms"),
+                failures: counter("revocation.failures"),
+            }),
         }
     }
 
@@ -58,6 +71,26 @@ impl Metrics {
     pub(crate) fn cache(&self, (hits, misses): (u32, u32)) {
         add(self.cache_hit, hits);
         add(self.cache_miss, misses);
+    }
+
+    /// Shows how long the revocation list is, and how old.
+    pub(crate) fn revocations(&self, watch: &Watch, instant: f64) {
+        let Some(metrics) = &self.revocation else { return };
+        set(metrics.entries, watch.entries());
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
+        let age_ms = watch.age_seconds(instant).map(|seconds| (seconds * 1000.0) as u64);
+        set(metrics.age_ms, age_ms.unwrap_or_default());
+    }
+
+    /// Counts a call for revocations that failed.
+    pub(crate) fn revocation_failed(&self) {
+        add(self.revocation.as_ref().and_then(|metrics| metrics.failures), 1);
+    }
+}
+
+fn set(metric: Option<u32>, value: u64) {
+    if let Some(id) = metric {
+        let _ = hostcalls::record_metric(id, value);
     }
 }
 

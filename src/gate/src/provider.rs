@@ -14,6 +14,7 @@ use crate::identity::IdentityHeaders;
 use crate::location::{Found, Locations};
 use crate::policy::{TextMatcher, Unmet};
 use crate::request::Request;
+use crate::revocation::Watch;
 use crate::secrets::{Environment, keyring};
 
 /// One issuer of tokens.
@@ -46,6 +47,7 @@ pub(crate) struct Session<'request> {
     providers: &'request Providers,
     request: &'request Request,
     now: NumericDate,
+    revocations: Option<&'request Watch>,
     asked: Vec<Option<Result<Rc<Identity>, Unmet>>>,
     /// How often a verified token was remembered.
     pub(crate) cache_hits: u32,
@@ -95,6 +97,10 @@ impl Provider {
             cache: RefCell::new(Cache::new(cache_entries)),
             name,
         })
+    }
+
+    pub(crate) fn clock_skew_seconds(&self) -> u32 {
+        self.expectations.clock_skew_seconds
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -195,9 +201,14 @@ impl Identity {
 // === impl Session ===
 
 impl<'request> Session<'request> {
-    pub(crate) fn new(providers: &'request Providers, request: &'request Request, now: NumericDate) -> Self {
+    pub(crate) fn new(
+        providers: &'request Providers,
+        revocations: Option<&'request Watch>,
+        request: &'request Request,
+        now: NumericDate,
+    ) -> Self {
         let asked = (0..providers.len()).map(|_| None).collect();
-        Self { providers, request, now, asked, cache_hits: 0, cache_misses: 0 }
+        Self { providers, request, now, revocations, asked, cache_hits: 0, cache_misses: 0 }
     }
 
     /// The caller's identity according to `provider`.
@@ -205,7 +216,13 @@ impl<'request> Session<'request> {
         if let Some(Some(answer)) = self.asked.get(provider) {
             return answer.clone();
         }
-        let answer = self.ask(provider);
+        // Whether it was revoked is asked of a remembered token too.
+        let answer = self.ask(provider).and_then(|identity| {
+            match self.revocations.and_then(|revocations| revocations.refusal(&identity.claims)) {
+                Some(code) => Err(Unmet::Refused(code)),
+                None => Ok(identity),
+            }
+        });
         if let Some(slot) = self.asked.get_mut(provider) {
             *slot = Some(answer.clone());
         }

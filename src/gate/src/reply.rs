@@ -8,9 +8,13 @@ use crate::location::{Locations, without_params};
 use crate::policy::{Target, is_canonical};
 use crate::request::Request;
 
-/// gRPC's UNAUTHENTICATED and PERMISSION_DENIED (<https://grpc.io/docs/guides/status-codes/>).
+/// gRPC's UNAUTHENTICATED, PERMISSION_DENIED and UNAVAILABLE (<https://grpc.io/docs/guides/status-codes/>).
 const GRPC_UNAUTHENTICATED: u32 = 16;
 const GRPC_PERMISSION_DENIED: u32 = 7;
+const GRPC_UNAVAILABLE: u32 = 14;
+
+/// How long a caller should wait until a stale revocation list may be fresh again, in seconds.
+const RETRY_AFTER_SECONDS: &str = "1";
 
 /// The protection space that `WWW-Authenticate` names (RFC 9110 §11.5).
 const REALM: &str = "jwt-gate";
@@ -63,7 +67,11 @@ impl Replies {
     /// does not carry them on.
     pub(crate) fn to(&self, request: &Request, code: Code, locations: &[&Locations]) -> Reply {
         if request.is_grpc() {
-            let status = if code.status() == 401 { GRPC_UNAUTHENTICATED } else { GRPC_PERMISSION_DENIED };
+            let status = match code.status() {
+                401 => GRPC_UNAUTHENTICATED,
+                503 => GRPC_UNAVAILABLE,
+                _ => GRPC_PERMISSION_DENIED,
+            };
             return Reply::Grpc { status, message: code.description() };
         }
         if let Some(sign_in) = &self.sign_in
@@ -80,6 +88,9 @@ impl Replies {
     /// `application/problem+json` (RFC 9457) and the challenge of RFC 6750 §3.
     fn problem(&self, code: Code) -> Reply {
         let mut headers = vec![("cache-control", "no-store".to_owned())];
+        if code.status() == 503 {
+            headers.push(("retry-after", RETRY_AFTER_SECONDS.to_owned()));
+        }
         if let Some(challenge) = self.challenge(code) {
             headers.push(("www-authenticate", challenge));
         }
@@ -87,7 +98,11 @@ impl Replies {
             return Reply::Http { status: code.status(), headers, body: String::new() };
         }
         headers.push(("content-type", "application/problem+json".to_owned()));
-        let title = if code.status() == 401 { "Unauthorized" } else { "Forbidden" };
+        let title = match code.status() {
+            401 => "Unauthorized",
+            503 => "Service Unavailable",
+            _ => "Forbidden",
+        };
         let body = json!({
             "type": "about:blank",
             "title": title,
@@ -250,9 +265,9 @@ mod tests {
             );
             let challenge =
                 headers.iter().find(|(name, _)| *name == "www-authenticate").map(|(_, value)| value);
-            assert_eq!(challenge.is_some(), code != Code::NoRule);
+            assert_eq!(challenge.is_some(), !matches!(code, Code::NoRule | Code::RevocationStale));
             let error = challenge.is_some_and(|challenge| challenge.contains("error="));
-            assert_eq!(error, !matches!(code, Code::MissingToken | Code::NoRule));
+            assert_eq!(error, !matches!(code, Code::MissingToken | Code::NoRule | Code::RevocationStale));
             assert!(headers.contains(&("cache-control", "no-store".to_owned())));
         }
     }

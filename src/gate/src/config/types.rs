@@ -299,6 +299,8 @@ pub struct SignInRedirect {
 pub struct Revocation {
     /// Envoy's cluster for the companion's private port.
     pub cluster: String,
+    /// Whose secret signs the gate's own token for the feed; needed where there are several providers.
+    pub provider_name: Option<String>,
     /// The feed's path.
     #[serde(default = "default_revocation_path")]
     pub path: String,
