@@ -159,11 +159,11 @@ impl Watch {
         };
         let usable = |page: &Page| is_cursor(&page.cursor) && self.list.borrow_mut().add(page, now);
         let Some(page) = page.filter(usable) else { return self.failed() };
-        // A feed that does not move on would be asked in circles.
-        let more = page.more && page.cursor != *self.cursor.borrow();
-        self.cursor.replace(page.cursor);
+        let more = page.more;
+        let before = self.cursor.replace(page.cursor);
         if more {
-            return Answer::More;
+            // A feed that does not move on would be asked in circles.
+            return if before == *self.cursor.borrow() { self.failed() } else { Answer::More };
         }
         self.complete_at.set(Some(instant));
         Answer::Complete
@@ -216,4 +216,154 @@ fn is_cursor(cursor: &str) -> bool {
     !cursor.is_empty()
         && cursor.len() <= MAX_CURSOR_BYTES
         && cursor.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jwt_gate_token::{Expectations, Secret, verify};
+    use serde_json::Value;
+
+    const NOW: NumericDate = 1_700_000_000.0;
+
+    fn keyring() -> Keyring {
+        Keyring::new([Secret::from_utf8("ours-0123456789abcdef0123456789abcdef").unwrap()]).unwrap()
+    }
+
+    fn watch(when_stale: &str) -> Watch {
+        let config = json!({"cluster": "companion", "when_stale": when_stale});
+        Watch::new(serde_json::from_value(config).unwrap(), 60).unwrap()
+    }
+
+    fn claims(claims: Value) -> VerifiedClaims {
+        let mut claims = claims.as_object().unwrap().clone();
+        claims.insert("exp".to_owned(), json!(NOW + 600.0));
+        let token = issue(&keyring(), &claims).unwrap();
+        verify(&token, &keyring(), &Expectations::default(), NOW).unwrap()
+    }
+
+    fn answer(watch: &Watch, body: Value) -> Answer {
+        watch.answer(b"200", body.to_string().as_bytes(), NOW, 1.0)
+    }
+
+    fn path(watch: &Watch) -> String {
+        let call = watch.call(&keyring(), NOW);
+        call.headers.into_iter().find(|(name, _)| *name == ":path").unwrap().1
+    }
+
+    #[test]
+    fn a_revoked_token_is_refused_and_one_issued_after_is_not() {
+        let watch = watch("allow");
+        let page = json!({"cursor": "c1", "jti": [["j1", NOW + 600.0]], "sub": [["u1", NOW, NOW + 600.0]]});
+        assert_eq!(answer(&watch, page), Answer::Complete);
+        let code = |value: Value| watch.refusal(&claims(value)).map(Code::as_str);
+        assert_eq!(code(json!({"jti": "j1", "sub": "u2"})), Some("revoked"));
+        assert_eq!(code(json!({"jti": "j2", "sub": "u1", "iat": NOW - 1.0})), Some("revoked"));
+        assert_eq!(code(json!({"jti": "j2", "sub": "u1"})), Some("revoked"));
+        assert_eq!(code(json!({"jti": "j2", "sub": "u1", "iat": NOW})), None);
+        assert_eq!(code(json!({"jti": "j2", "sub": "u2"})), None);
+        assert_eq!(code(json!({})), None);
+    }
+
+    #[test]
+    fn each_call_asks_for_what_is_new_with_a_token_of_its_own() {
+        let watch = watch("allow");
+        assert_eq!(path(&watch), "/internal/revocations");
+        assert_eq!(answer(&watch, json!({"cursor": "c1", "more": true})), Answer::More);
+        assert_eq!(path(&watch), "/internal/revocations?since=c1");
+        assert_eq!(watch.age_seconds(5.0), None, "a list with more to come is not complete");
+        assert_eq!(answer(&watch, json!({"cursor": "c2"})), Answer::Complete);
+        assert_eq!(watch.age_seconds(5.0), Some(4.0));
+
+        let call = watch.call(&keyring(), NOW);
+        let bearer = &call.headers.iter().find(|(name, _)| *name == "authorization").unwrap().1;
+        let token = bearer.trim_start_matches("Bearer ");
+        let internal =
+            Expectations { audiences: vec![INTERNAL_AUDIENCE.to_owned()], ..Expectations::default() };
+        assert!(verify(token, &keyring(), &internal, NOW).is_ok());
+        assert!(verify(token, &keyring(), &Expectations::default(), NOW).is_err(), "no user's token");
+    }
+
+    #[test]
+    fn an_answer_that_cannot_be_used_changes_nothing() {
+        let watch = watch("allow");
+        answer(&watch, json!({"cursor": "c1", "jti": [["j1", NOW + 600.0]]}));
+        let long = "c".repeat(257);
+        for body in [
+            json!(null),
+            json!([]),
+            json!({}),
+            json!({"cursor": ""}),
+            json!({"cursor": 7}),
+            json!({"cursor": "a b"}),
+            json!({"cursor": "a&b"}),
+            json!({"cursor": "a\r\nb"}),
+            json!({"cursor": long}),
+            json!({"cursor": "c2", "jti": [["j2"]]}),
+            json!({"cursor": "c2", "jti": [[7, 7]]}),
+            json!({"cursor": "c2", "sub": [["u", "x", 1]]}),
+        ] {
+            assert_eq!(answer(&watch, body.clone()), Answer::Failed, "{body}");
+        }
+        for (status, body) in
+            [(&b"500"[..], &b"{\"cursor\":\"c2\"}"[..]), (b"", b""), (b"200", b"\xff\xfe"), (b"401", b"")]
+        {
+            assert_eq!(watch.answer(status, body, NOW, 9.0), Answer::Failed);
+        }
+        let huge = format!("{{\"cursor\":\"c2\",\"x\":\"{}\"}}", "y".repeat(MAX_ANSWER_BYTES));
+        assert_eq!(watch.answer(b"200", huge.as_bytes(), NOW, 9.0), Answer::Failed);
+        assert_eq!((watch.entries(), watch.failures()), (1, 17));
+        assert_eq!(path(&watch), "/internal/revocations?since=c1");
+    }
+
+    #[test]
+    fn a_feed_that_goes_in_circles_is_not_followed_without_pause() {
+        let watch = watch("allow");
+        assert_eq!(answer(&watch, json!({"cursor": "c1", "more": true})), Answer::More);
+        assert_eq!(answer(&watch, json!({"cursor": "c1", "more": true})), Answer::Failed);
+    }
+
+    #[test]
+    fn a_store_restored_from_a_backup_brings_no_token_back() {
+        let watch = watch("allow");
+        answer(&watch, json!({"cursor": "c9", "jti": [["j1", NOW + 600.0]]}));
+        assert_eq!(answer(&watch, json!({"cursor": "d1", "reset": true, "jti": []})), Answer::Complete);
+        assert!(watch.refusal(&claims(json!({"jti": "j1"}))).is_some());
+    }
+
+    #[test]
+    fn when_stale_decides_while_the_list_is_too_old_or_not_there_yet() {
+        let (allow, deny) = (watch("allow"), watch("deny"));
+        let good = claims(json!({"jti": "j"}));
+        assert_eq!(allow.refusal(&good), None);
+        assert_eq!(deny.refusal(&good), Some(Code::RevocationStale));
+        for (watch, allowed) in [(&allow, true), (&deny, false)] {
+            assert_eq!(watch.tick(0.0), None);
+            answer(watch, json!({"cursor": "c"}));
+            assert_eq!(watch.tick(1.0), Some(Change::Fresh));
+            assert_eq!(watch.refusal(&good), None);
+            assert_eq!(watch.tick(31.0), None);
+            assert_eq!(watch.tick(31.1), Some(Change::Stale { allowed }));
+            assert_eq!(watch.tick(32.0), None, "one line for each change of state");
+            assert_eq!(watch.refusal(&good).is_none(), allowed);
+            answer(watch, json!({"cursor": "c"}));
+        }
+    }
+
+    #[test]
+    fn a_configuration_that_cannot_work_is_refused() {
+        for (config, field) in [
+            (json!({"cluster": ""}), "revocation.cluster"),
+            (json!({"cluster": "c", "path": "x"}), "revocation.path"),
+            (json!({"cluster": "c", "path": "/x?y"}), "revocation.path"),
+            (json!({"cluster": "c", "interval_ms": 10}), "revocation.interval_ms"),
+            (
+                json!({"cluster": "c", "interval_ms": 500, "max_staleness_ms": 400}),
+                "revocation.max_staleness_ms",
+            ),
+        ] {
+            let error = Watch::new(serde_json::from_value(config).unwrap(), 60).err();
+            assert_eq!(error.as_ref().map(ConfigError::field), Some(field));
+        }
+    }
 }
