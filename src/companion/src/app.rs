@@ -1,0 +1,45 @@
+//! What every handler works with.
+
+use std::sync::Arc;
+
+use jwt_gate_token::Keyring;
+
+use crate::http::cookie::CookieStyle;
+use crate::http::origin::TrustedOrigins;
+use crate::password::PasswordPool;
+use crate::session::TokenMaker;
+use crate::store::Store;
+
+/// The companion, ready to answer.
+pub struct App {
+    /// Accounts, sessions, revocations.
+    pub store: Store,
+    /// Makes and checks tokens.
+    pub tokens: TokenMaker,
+    /// Where bcrypt runs.
+    pub passwords: PasswordPool,
+    /// How the session cookie looks.
+    pub cookie: CookieStyle,
+    /// Whose pages may call with a cookie.
+    pub origins: TrustedOrigins,
+    /// How many proxies in front are believed.
+    pub trusted_hops: u8,
+}
+
+/// [`App`], shared among the requests.
+pub type SharedApp = Arc<App>;
+
+/// The secrets of the environment, as both programs read them.
+///
+/// # Errors
+/// A sentence for the operator, without anything of a secret in it.
+pub fn keyring_from_environment() -> Result<Keyring, String> {
+    let variable = |name: &str| match std::env::var(name) {
+        Ok(value) => Ok(Some(value)),
+        Err(std::env::VarError::NotPresent) => Ok(None),
+        Err(std::env::VarError::NotUnicode(_)) => Err(format!("{name} is not UTF-8")),
+    };
+    let secrets = variable("BETTER_AUTH_SECRETS")?;
+    let secret = variable("BETTER_AUTH_SECRET")?;
+    Keyring::from_environment(secrets.as_deref(), secret.as_deref()).map_err(|error| error.to_string())
+}

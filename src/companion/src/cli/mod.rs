@@ -1,0 +1,56 @@
+//! The commands.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::settings::ServeOptions;
+
+mod secret;
+mod serve;
+mod token;
+
+/// The companion of jwt-gate: signs people up and in, and issues the tokens that the gate verifies.
+///
+/// The secret comes from the environment and from nowhere else: BETTER_AUTH_SECRET (32 bytes or more), or
+/// BETTER_AUTH_SECRETS="2:newest,1:older" while rotating. Give Envoy the same.
+#[derive(Debug, Parser)]
+#[command(name = "jwt-gate-auth", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve. Prints one line of JSON on stdout when ready, and logs on stderr.
+    ///
+    /// The line: {"event":"listening","public":"127.0.0.1:3000","private":"127.0.0.1:3001","kid":"…"}.
+    /// SIGTERM and SIGINT end it: requests under way are answered first.
+    Serve(Box<ServeOptions>),
+    /// Print a fresh secret: 32 random bytes in base64url, fit for BETTER_AUTH_SECRET.
+    Secret,
+    /// Make or read a token.
+    #[command(subcommand)]
+    Token(token::TokenCommand),
+}
+
+/// Runs the command that the arguments name.
+#[must_use]
+pub fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Serve(options) => serve::run(&options),
+        Command::Secret => secret::run(),
+        Command::Token(command) => token::run(command),
+    };
+    match done {
+        Ok(code) => code,
+        Err(message) => {
+            eprintln!("jwt-gate-auth: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// How a command ends: with a code, or with a sentence for the operator.
+type Done = Result<ExitCode, String>;

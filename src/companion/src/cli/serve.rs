@@ -1,0 +1,117 @@
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tracing_subscriber::EnvFilter;
+
+use super::Done;
+use crate::app::{App, keyring_from_environment};
+use crate::http::cookie::CookieStyle;
+use crate::http::observe::Exporter;
+use crate::http::origin::TrustedOrigins;
+use crate::http::{private_router, public_router};
+use crate::password::PasswordPool;
+use crate::server;
+use crate::session::TokenMaker;
+use crate::settings::{LogFormat, ServeOptions};
+use crate::store::Store;
+
+pub(super) fn run(options: &ServeOptions) -> Done {
+    start_logging(options)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("no runtime: {error}"))?;
+    runtime.block_on(serve(options))
+}
+
+fn start_logging(options: &ServeOptions) -> Result<(), String> {
+    let filter = EnvFilter::try_new(&options.log).map_err(|error| format!("--log: {error}"))?;
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match options.log_format {
+        LogFormat::Text => {
+            let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
+            lines.with_ansi(colours).init();
+        }
+        LogFormat::Json => lines.json().flatten_event(true).init(),
+    }
+    Ok(())
+}
+
+async fn serve(options: &ServeOptions) -> Done {
+    let app = Arc::new(build(options).await?);
+    let metrics = Exporter::install().map_err(|error| format!("no metrics: {error}"))?;
+    let public = bind("--listen", options.listen).await?;
+    let private = bind("--private-listen", options.private_listen).await?;
+    announce(&app, &public, &private)?;
+
+    let (stopper, stop) = watch::channel(false);
+    let grace = Duration::from_secs(options.shutdown_seconds.into());
+    let connections = usize::try_from(options.max_connections).unwrap_or(usize::MAX);
+    let serve =
+        |listener, router| tokio::spawn(server::serve(listener, router, connections, stop.clone(), grace));
+    let public = serve(public, public_router(Arc::clone(&app)));
+    let private = serve(private, private_router(Arc::clone(&app), metrics));
+
+    wait_for_signal().await?;
+    tracing::info!("ending: requests under way are answered first");
+    stopper.send_replace(true);
+    let _ = tokio::join!(public, private);
+    app.store.close().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn build(options: &ServeOptions) -> Result<App, String> {
+    let keyring = keyring_from_environment()?;
+    let threads = match usize::from(options.bcrypt_threads) {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        threads => threads,
+    };
+    let queue = threads.saturating_mul(options.bcrypt_queue.into());
+    let passwords = PasswordPool::start(threads, queue, options.bcrypt_cost)
+        .map_err(|error| format!("no bcrypt threads: {error}"))?;
+    let store = Store::open(&options.store.database_url, options.store.database_connections)
+        .await
+        .map_err(|error| error.to_string())?;
+    Ok(App {
+        store,
+        tokens: TokenMaker::new(keyring, options.token.clone()),
+        passwords,
+        cookie: CookieStyle::new(options.site.is_https()),
+        origins: TrustedOrigins::new(&options.site),
+        trusted_hops: options.site.trusted_hops,
+    })
+}
+
+async fn bind(flag: &str, address: std::net::SocketAddr) -> Result<TcpListener, String> {
+    TcpListener::bind(address).await.map_err(|error| format!("{flag} {address}: {error}"))
+}
+
+/// One line on stdout, for whoever started us and has to know the ports.
+fn announce(app: &App, public: &TcpListener, private: &TcpListener) -> Result<(), String> {
+    let address = |listener: &TcpListener| {
+        listener.local_addr().map(|address| address.to_string()).map_err(|error| error.to_string())
+    };
+    let (public, private) = (address(public)?, address(private)?);
+    let kid = app.tokens.kid();
+    tracing::info!(public, private, kid, store = %app.store.kind(), "listening");
+    let line = json!({"event": "listening", "public": public, "private": private, "kid": kid});
+    // Whoever started us may have closed our stdout; that is no reason not to serve.
+    let _ = writeln!(std::io::stdout(), "{line}");
+    Ok(())
+}
+
+async fn wait_for_signal() -> Result<(), String> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,211 @@
+//! Request bodies: JSON objects, bounded in size and in the time they may take.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{FromRequest, Request};
+use axum::http::{HeaderMap, StatusCode, header};
+use jwt_gate_token::json;
+use serde_json::{Map, Value};
+
+use crate::http::problem::{FieldProblem, Problem};
+
+/// The longest body that is read.
+pub const MAX_BODY_BYTES: usize = 16 * 1024;
+/// How long a client may take to send its body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The members of a JSON body, read one by one; what is wrong with them is collected.
+pub struct Fields {
+    members: Map<String, Value>,
+    problems: Vec<FieldProblem>,
+}
+
+impl<S: Send + Sync> FromRequest<S> for Fields {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        require_content_type(request.headers(), is_json)?;
+        let bytes = read_body(request.into_body()).await?;
+        Self::parse(&bytes)
+    }
+}
+
+impl Fields {
+    /// The fields of a body, or of no body at all: for calls whose fields are all optional.
+    ///
+    /// # Errors
+    /// As [`Fields::from_request`].
+    pub async fn from_optional(request: Request) -> Result<Self, Problem> {
+        let typed = request.headers().contains_key(header::CONTENT_TYPE);
+        let acceptable = require_content_type(request.headers(), is_json);
+        let bytes = read_body(request.into_body()).await?;
+        if bytes.is_empty() {
+            return Ok(Self { members: Map::new(), problems: Vec::new() });
+        }
+        if typed {
+            acceptable?;
+        }
+        Self::parse(&bytes)
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Self, Problem> {
+        match json::parse(bytes) {
+            Ok(Value::Object(members)) => Ok(Self { members, problems: Vec::new() }),
+            Ok(_) => Err(Problem::fields(vec![FieldProblem {
+                field: "",
+                code: "type",
+                detail: "The body is not a JSON object.",
+            }])),
+            Err(_) => Err(Problem::new(
+                StatusCode::BAD_REQUEST,
+                "malformed_json",
+                "The body is not JSON in UTF-8, or names a member twice.",
+            )),
+        }
+    }
+
+    /// Whether there is such a member.
+    pub fn has(&self, name: &str) -> bool {
+        self.members.contains_key(name)
+    }
+
+    /// A string that must be there.
+    pub fn required(&mut self, name: &'static str) -> String {
+        match self.members.remove(name) {
+            Some(Value::String(text)) => text,
+            Some(Value::Null) | None => self.reject(name, "required", "This field is required."),
+            Some(_) => self.reject(name, "type", "This field is a string."),
+        }
+    }
+
+    /// A string that may be absent or null.
+    pub fn optional(&mut self, name: &'static str) -> Option<String> {
+        match self.members.remove(name) {
+            Some(Value::String(text)) => Some(text),
+            Some(Value::Null) | None => None,
+            Some(_) => Some(self.reject(name, "type", "This field is a string.")),
+        }
+    }
+
+    /// A boolean that may be absent or null.
+    pub fn optional_flag(&mut self, name: &'static str) -> Option<bool> {
+        match self.members.remove(name) {
+            Some(Value::Bool(flag)) => Some(flag),
+            Some(Value::Null) | None => None,
+            Some(_) => {
+                self.reject(name, "type", "This field is true or false.");
+                None
+            }
+        }
+    }
+
+    /// Notes that a field is not acceptable; only the first thing about a field is kept.
+    pub fn reject(&mut self, field: &'static str, code: &'static str, detail: &'static str) -> String {
+        if !self.problems.iter().any(|known| known.field == field) {
+            self.problems.push(FieldProblem { field, code, detail });
+        }
+        String::new()
+    }
+
+    /// Ends the reading.
+    ///
+    /// # Errors
+    /// 422, where a field was not acceptable.
+    pub fn finish(self) -> Result<(), Problem> {
+        if self.problems.is_empty() { Ok(()) } else { Err(Problem::fields(self.problems)) }
+    }
+}
+
+/// Reads a body of at most [`MAX_BODY_BYTES`].
+///
+/// # Errors
+/// 413 where it is longer, 408 where it takes too long, 400 where it breaks off.
+pub async fn read_body(body: Body) -> Result<Vec<u8>, Problem> {
+    use http_body_util::{BodyExt, LengthLimitError, Limited};
+    let read = Limited::new(body, MAX_BODY_BYTES).collect();
+    match tokio::time::timeout(BODY_TIMEOUT, read).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes().to_vec()),
+        Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => Err(Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "too_large",
+            format!("The body is longer than {MAX_BODY_BYTES} bytes."),
+        )),
+        Ok(Err(_)) => {
+            Err(Problem::new(StatusCode::BAD_REQUEST, "malformed_body", "The body could not be read."))
+        }
+        Err(_) => {
+            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", "The body did not arrive in time."))
+        }
+    }
+}
+
+/// Checks the media type, parameters aside.
+///
+/// # Errors
+/// 415.
+pub fn require_content_type(headers: &HeaderMap, acceptable: fn(&str) -> bool) -> Result<(), Problem> {
+    let media_type = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next())
+        .map(|value| value.trim().to_ascii_lowercase());
+    if media_type.is_some_and(|media_type| acceptable(&media_type)) {
+        Ok(())
+    } else {
+        Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_media_type",
+            "Send the body as application/json.",
+        ))
+    }
+}
+
+fn is_json(media_type: &str) -> bool {
+    media_type == "application/json"
+        || (media_type.starts_with("application/") && media_type.ends_with("+json"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_wrong_field_is_named_once() {
+        let mut fields = Fields::parse(br#"{"email": 1, "name": null, "flag": "x"}"#).ok().unwrap();
+        fields.required("email");
+        fields.reject("email", "invalid", "again");
+        fields.required("password");
+        assert_eq!(fields.optional("name"), None);
+        assert_eq!(fields.optional_flag("flag"), None);
+        let problem = fields.finish().unwrap_err();
+        assert_eq!(problem.status, 422);
+        let named: Vec<_> = problem.fields.iter().map(|problem| (problem.field, problem.code)).collect();
+        assert_eq!(named, [("email", "type"), ("password", "required"), ("flag", "type")]);
+    }
+
+    #[test]
+    fn what_is_not_an_object_is_told_from_what_is_not_json() {
+        assert_eq!(Fields::parse(b"[]").err().unwrap().status, 422);
+        for text in [&b""[..], b"{", b"{\"a\":1,\"a\":2}", b"\xff"] {
+            assert_eq!(Fields::parse(text).err().unwrap().status, 400);
+        }
+    }
+
+    #[test]
+    fn json_is_told_by_its_media_type() {
+        for (value, good) in [
+            ("application/json", true),
+            ("Application/JSON; charset=utf-8", true),
+            ("application/vnd.x+json", true),
+            ("text/plain", false),
+            ("application/x-www-form-urlencoded", false),
+            ("application/jsonx", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, value.parse().unwrap());
+            assert_eq!(require_content_type(&headers, is_json).is_ok(), good, "{value}");
+        }
+        assert!(require_content_type(&HeaderMap::new(), is_json).is_err());
+    }
+}

@@ -1,0 +1,82 @@
+//! The calls of our own interface, under `/api/auth`.
+
+use axum::Router;
+use axum::http::HeaderMap;
+use axum::routing::{get, post};
+use serde::Serialize;
+
+use crate::app::SharedApp;
+use crate::clock;
+use crate::store::{Session, User};
+
+mod me;
+mod sign_in;
+mod sign_out;
+mod sign_up;
+mod verify;
+
+/// The routes, without their prefix.
+pub fn routes() -> Router<SharedApp> {
+    Router::new()
+        .route("/signup", post(sign_up::sign_up))
+        .route("/signin", post(sign_in::sign_in))
+        .route("/me", get(me::me))
+        .route("/verify", post(verify::verify))
+        .route("/signout", post(sign_out::sign_out))
+}
+
+/// An account, as its owner sees it.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = User)]
+pub struct UserBody {
+    /// The tokens' `sub`.
+    pub id: String,
+    /// In normal form.
+    pub email: String,
+    /// May be empty.
+    pub name: String,
+    /// RFC 3339.
+    #[schema(format = DateTime)]
+    pub created_at: String,
+}
+
+/// A user and a token for them.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = SignedIn)]
+pub struct SignedInBody {
+    /// Who signed in.
+    pub user: UserBody,
+    /// For `Authorization: Bearer`; the same is set as a cookie.
+    pub token: String,
+    /// RFC 3339.
+    #[schema(format = DateTime)]
+    pub expires_at: String,
+}
+
+impl UserBody {
+    /// What is told of `user`.
+    pub fn of(user: &User) -> Self {
+        Self {
+            id: user.id.clone(),
+            email: user.email.clone(),
+            name: user.name.clone(),
+            created_at: clock::rfc3339(user.created_at),
+        }
+    }
+}
+
+impl SignedInBody {
+    fn of(user: &User, token: String, session: &Session) -> Self {
+        Self { user: UserBody::of(user), token, expires_at: clock::rfc3339(session.expires_at) }
+    }
+}
+
+/// Response headers for an answer that holds a token: the cookie, and nothing that keeps a copy.
+pub fn signed_in_headers(app: &SharedApp, token: &str, lifetime_seconds: Option<i64>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(axum::http::header::CACHE_CONTROL, axum::http::HeaderValue::from_static("no-store"));
+    if let Some(cookie) = app.cookie.set(token, lifetime_seconds) {
+        headers.insert(axum::http::header::SET_COOKIE, cookie);
+    }
+    headers
+}

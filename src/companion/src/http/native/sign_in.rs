@@ -1,0 +1,25 @@
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+
+use super::{SignedInBody, signed_in_headers};
+use crate::app::SharedApp;
+use crate::http::body::Fields;
+use crate::http::client::Sender;
+use crate::http::problem::Problem;
+
+/// `POST /signin`
+pub(super) async fn sign_in(
+    State(app): State<SharedApp>,
+    Sender { client, .. }: Sender,
+    mut fields: Fields,
+) -> Result<Response, Problem> {
+    let email = fields.required("email");
+    let password = fields.required("password");
+    fields.finish()?;
+
+    let signed_in = app.sign_in(&email, password, &client).await?;
+    let headers = signed_in_headers(&app, &signed_in.token, Some(app.tokens.lifetime_seconds()));
+    let body = SignedInBody::of(&signed_in.user, signed_in.token, &signed_in.session);
+    Ok((headers, Json(body)).into_response())
+}

@@ -1,0 +1,43 @@
+//! The private port: for orchestrators, Prometheus and gates.
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::json;
+
+use crate::app::SharedApp;
+use crate::http::observe::Exporter;
+use crate::http::problem::Problem;
+
+/// The routes.
+pub fn routes(metrics: Exporter) -> Router<SharedApp> {
+    Router::new()
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(move |State(app): State<SharedApp>| async move { scrape(&app, &metrics) }))
+}
+
+/// The process answers.
+async fn healthz() -> Response {
+    Json(json!({"status": "ok"})).into_response()
+}
+
+/// The store answers too.
+async fn readyz(State(app): State<SharedApp>) -> Result<Response, Problem> {
+    match app.store.ping().await {
+        Ok(()) => Ok(Json(json!({"status": "ok", "store": app.store.kind().to_string()})).into_response()),
+        Err(error) => {
+            tracing::error!(%error, "the store does not answer");
+            let status = StatusCode::SERVICE_UNAVAILABLE;
+            Err(Problem::new(status, "store_unavailable", "The store does not answer."))
+        }
+    }
+}
+
+fn scrape(app: &SharedApp, metrics: &Exporter) -> Response {
+    #[expect(clippy::cast_precision_loss, reason = "a queue is far shorter than 2^53")]
+    metrics::gauge!("jwt_gate_auth_password_queue_length").set(app.passwords.queued() as f64);
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], metrics.render()).into_response()
+}

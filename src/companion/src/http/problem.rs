@@ -1,0 +1,201 @@
+//! Errors as `application/problem+json` (RFC 9457).
+
+use std::borrow::Cow;
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use jwt_gate_token::Refusal;
+use serde::Serialize;
+
+use crate::password::PoolError;
+use crate::store::StoreError;
+
+/// What went wrong with a request, as its sender is told. [`Problem::code`] is stable.
+#[derive(Debug, Clone)]
+pub struct Problem {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// The stable code.
+    pub code: &'static str,
+    /// One sentence for a person.
+    pub detail: Cow<'static, str>,
+    /// What is wrong with which field.
+    pub fields: Vec<FieldProblem>,
+    /// For 429 and 503: when to try again.
+    pub retry_after_seconds: Option<u64>,
+}
+
+/// What is wrong with a field of a body.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub struct FieldProblem {
+    /// The member's name.
+    #[schema(example = "password")]
+    pub field: &'static str,
+    /// The stable code.
+    #[schema(example = "too_short")]
+    pub code: &'static str,
+    /// One sentence for a person.
+    #[schema(example = "The password needs at least 8 characters.")]
+    pub detail: &'static str,
+}
+
+/// A problem (RFC 9457).
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Problem)]
+pub struct ProblemBody<'problem> {
+    /// Always `about:blank`: the `code` says more.
+    #[serde(rename = "type")]
+    #[schema(example = "about:blank")]
+    kind: &'static str,
+    /// The status in words.
+    #[schema(example = "Unauthorized")]
+    title: &'problem str,
+    /// The HTTP status.
+    #[schema(example = 401)]
+    status: u16,
+    /// Stable: programs may depend on it.
+    #[schema(example = "invalid_credentials")]
+    code: &'static str,
+    /// One sentence for a person.
+    #[schema(example = "The e-mail address or the password is wrong.")]
+    detail: &'problem str,
+    /// Field by field, with 422.
+    #[serde(skip_serializing_if = "<[FieldProblem]>::is_empty")]
+    #[schema(required = false)]
+    errors: &'problem [FieldProblem],
+}
+
+// === impl Problem ===
+
+impl Problem {
+    /// A problem with nothing but a status, a code and a sentence.
+    pub fn new(status: StatusCode, code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, code, detail: detail.into(), fields: Vec::new(), retry_after_seconds: None }
+    }
+
+    /// 422: the body is JSON, but fields are missing or not acceptable.
+    pub fn fields(fields: Vec<FieldProblem>) -> Self {
+        let detail = match fields.as_slice() {
+            [only] => only.detail,
+            _ => "Some fields are missing or not acceptable.",
+        };
+        Self { fields, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_fields", detail) }
+    }
+
+    /// 401: no token, where one is needed.
+    pub fn missing_token() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "missing_token", "Sign in first.")
+    }
+
+    /// 401: wrong e-mail or wrong password; which of them is not said.
+    pub fn invalid_credentials() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "invalid_credentials",
+            "The e-mail address or the password is wrong.",
+        )
+    }
+
+    /// 403: the password is right, but the account is disabled.
+    pub fn account_disabled() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "account_disabled", "This account is disabled.")
+    }
+
+    /// 409.
+    pub fn email_taken() -> Self {
+        Self::new(
+            StatusCode::CONFLICT,
+            "email_taken",
+            "There is an account with this e-mail address already.",
+        )
+    }
+
+    /// 503: more work than the password threads can do.
+    pub fn overloaded() -> Self {
+        Self {
+            retry_after_seconds: Some(2),
+            ..Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "overloaded",
+                "Too many sign-ins at once; try again soon.",
+            )
+        }
+    }
+
+    /// 500. What happened is in the log, not in the answer.
+    pub fn internal() -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something went wrong here.")
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, refusal.code(), refusal.description())
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(%error, "the store failed");
+        Self {
+            retry_after_seconds: Some(1),
+            ..Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "store_unavailable",
+                "The store does not answer; try again soon.",
+            )
+        }
+    }
+}
+
+impl From<PoolError> for Problem {
+    fn from(error: PoolError) -> Self {
+        match error {
+            PoolError::Busy => Self::overloaded(),
+            PoolError::Failed => {
+                tracing::error!("a password could not be hashed or compared");
+                Self::internal()
+            }
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = ProblemBody {
+            kind: "about:blank",
+            title: self.status.canonical_reason().unwrap_or("Error"),
+            status: self.status.as_u16(),
+            code: self.code,
+            detail: &self.detail,
+            errors: &self.fields,
+        };
+        let mut response = (self.status, Json(body)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        self.add_headers(&mut response);
+        // For the layers that say the same in another form.
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl Problem {
+    /// The headers that belong to the problem in whatever form it is told.
+    pub fn add_headers(&self, response: &mut Response) {
+        let headers = response.headers_mut();
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(seconds) = self.retry_after_seconds {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            // RFC 6750 §3: without a token, no error code.
+            let challenge = match self.code {
+                "missing_token" | "invalid_credentials" => r#"Bearer realm="jwt-gate""#,
+                _ => r#"Bearer realm="jwt-gate", error="invalid_token""#,
+            };
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! `jwt-gate-auth`, the companion of jwt-gate: it signs people up and in, and issues the tokens that the gate
+//! verifies.
+//!
+//! ```text
+//! main ──► cli ──► server ──► http ──► account, session ──► store, password
+//!                                             └──► jwt_gate_token
+//! ```
+//!
+//! * [`store`]: accounts, sessions and revocations in SQLite or PostgreSQL.
+//! * [`password`]: bcrypt on threads of its own, behind a bounded queue.
+//! * [`session`]: tokens and what they stand for.
+//! * [`account`]: signing up and in, whatever the form of the request.
+//! * [`http`]: that form: bodies, cookies, origins, problems.
+//! * [`server`]: sockets, limits, the end.
+//! * [`cli`]: the commands.
+
+pub mod account;
+pub mod app;
+pub mod cli;
+pub mod clock;
+pub mod email;
+pub mod http;
+pub mod id;
+pub mod password;
+pub mod server;
+pub mod session;
+pub mod settings;
+pub mod store;

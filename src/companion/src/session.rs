@@ -1,0 +1,106 @@
+//! Sessions and the tokens that stand for them.
+
+use jwt_gate_token::{Expectations, Keyring, Refusal, VerifiedClaims, issue, verify};
+use serde_json::{Map, Value, json};
+
+use crate::clock;
+use crate::http::problem::Problem;
+use crate::id;
+use crate::settings::TokenOptions;
+use crate::store::{Session, User};
+
+/// Longer user agents are cut, in characters.
+const MAX_USER_AGENT_CHARACTERS: usize = 256;
+
+/// Makes the tokens of users and checks them.
+pub struct TokenMaker {
+    keyring: Keyring,
+    options: TokenOptions,
+    expectations: Expectations,
+}
+
+/// Who began a session.
+#[derive(Debug, Clone)]
+pub struct Client {
+    /// As far as the proxies in front are trusted.
+    pub ip_address: String,
+    /// As the client says.
+    pub user_agent: String,
+}
+
+impl TokenMaker {
+    /// For tokens as `options` describe them, signed with the newest secret.
+    pub fn new(keyring: Keyring, options: TokenOptions) -> Self {
+        let expectations = Expectations {
+            issuer: Some(options.issuer.clone()),
+            audiences: options.audience.iter().cloned().collect(),
+            clock_skew_seconds: 60,
+            ..Expectations::default()
+        };
+        Self { keyring, options, expectations }
+    }
+
+    /// The `kid` of the secret that signs.
+    pub fn kid(&self) -> &str {
+        self.keyring.newest().kid()
+    }
+
+    /// The secrets.
+    pub fn keyring(&self) -> &Keyring {
+        &self.keyring
+    }
+
+    /// How long a session lives.
+    pub fn lifetime_seconds(&self) -> i64 {
+        i64::from(self.options.lifetime_seconds)
+    }
+
+    /// A session of `user` that begins now.
+    pub fn begin_session(&self, user: &User, client: &Client) -> Session {
+        let now = clock::now_ms();
+        // The token's dates have whole seconds, and the session ends with the token.
+        let expires_at = (now / 1000 + self.lifetime_seconds()) * 1000;
+        Session {
+            id: id::new_session_id(),
+            user_id: user.id.clone(),
+            ip_address: client.ip_address.clone(),
+            user_agent: client.user_agent.chars().take(MAX_USER_AGENT_CHARACTERS).collect(),
+            created_at: now,
+            updated_at: now,
+            expires_at,
+        }
+    }
+
+    /// The token that stands for `session`, issued now.
+    ///
+    /// # Errors
+    /// 500, where the claims cannot be written.
+    pub fn issue(&self, user: &User, session: &Session) -> Result<String, Problem> {
+        // Never before the instant from which on the user's tokens are good, also where that instant comes
+        // from another machine whose clock is ahead.
+        let issued_at = clock::now_seconds().max(user.valid_from_seconds);
+        let mut claims = Map::new();
+        claims.insert("iss".into(), json!(self.options.issuer));
+        claims.insert("sub".into(), json!(user.id));
+        if let Some(audience) = &self.options.audience {
+            claims.insert("aud".into(), json!(audience));
+        }
+        claims.insert("iat".into(), json!(issued_at));
+        claims.insert("exp".into(), json!(session.expires_at / 1000));
+        claims.insert("jti".into(), json!(session.id));
+        claims.insert("email".into(), json!(user.email));
+        claims.insert("name".into(), Value::String(user.name.clone()));
+        issue(&self.keyring, &claims).map_err(|error| {
+            tracing::error!(%error, "a token could not be issued");
+            Problem::internal()
+        })
+    }
+
+    /// Checks everything about a token that can be checked without the store.
+    ///
+    /// # Errors
+    /// The [`Refusal`].
+    pub fn verify(&self, token: &str) -> Result<VerifiedClaims, Refusal> {
+        verify(token, &self.keyring, &self.expectations, clock::now_numeric_date())
+    }
+}

@@ -1,0 +1,149 @@
+use serde_json::json;
+
+use crate::companion::{Companion, PASSWORD};
+
+#[test]
+fn who_signs_up_is_signed_in_by_token_and_by_cookie() {
+    let companion = Companion::start(&[]);
+    let answer = companion.post(
+        "/api/auth/signup",
+        &[],
+        &json!({"email": "Ada@Example.com", "password": PASSWORD, "name": "Ada"}),
+    );
+    assert_eq!(answer.status, 201);
+    let body = answer.json();
+    assert_eq!(body["user"]["email"], "ada@example.com");
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    let attributes = answer.header("set-cookie").unwrap();
+    assert!(attributes.starts_with("session="), "{attributes}");
+    assert!(attributes.ends_with("; HttpOnly; SameSite=Lax; Path=/; Max-Age=604800"), "{attributes}");
+
+    let bearer = format!("Bearer {}", body["token"].as_str().unwrap());
+    let cookie = answer.cookie();
+    for headers in [[("authorization", bearer.as_str())], [("cookie", cookie.as_str())]] {
+        let me = companion.get("/api/auth/me", &headers);
+        assert_eq!((me.status, me.json()["user"]["id"].clone()), (200, body["user"]["id"].clone()));
+    }
+}
+
+#[test]
+fn the_token_holds_the_claims_that_the_contract_names() {
+    let companion = Companion::start(&["--audience", "api", "--issuer", "me", "--lifetime-seconds", "60"]);
+    let token = companion.sign_up("ada@example.com")["token"].as_str().unwrap().to_owned();
+    let claims = companion.post("/api/auth/verify", &[], &json!({"token": token})).json()["claims"].clone();
+    let members: Vec<_> = claims.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(members, ["aud", "email", "exp", "iat", "iss", "jti", "name", "sub"]);
+    assert_eq!((&claims["iss"], &claims["aud"]), (&json!("me"), &json!("api")));
+    assert_eq!(claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap(), 60);
+}
+
+#[test]
+fn two_spellings_of_an_address_are_one_account() {
+    let companion = Companion::start(&[]);
+    companion.sign_up("straße@example.com");
+    let again = companion.post(
+        "/api/auth/signup",
+        &[],
+        &json!({"email": "STRASSE@EXAMPLE.COM", "password": PASSWORD}),
+    );
+    assert_eq!((again.status, again.code().as_str()), (409, "email_taken"));
+    assert_eq!(companion.sign_in("ＳＴＲＡＳＳＥ@example.com", PASSWORD).status, 200);
+}
+
+#[test]
+fn an_unknown_address_and_a_wrong_password_get_the_same_answer() {
+    let companion = Companion::start(&[]);
+    companion.sign_up("ada@example.com");
+    let wrong = companion.sign_in("ada@example.com", "wrong horse battery");
+    let unknown = companion.sign_in("bob@example.com", "wrong horse battery");
+    let no_address = companion.sign_in("not an address", "wrong horse battery");
+    let too_long = companion.sign_in("ada@example.com", &"x".repeat(100));
+    assert_eq!((wrong.status, wrong.code().as_str()), (401, "invalid_credentials"));
+    for other in [unknown, no_address, too_long] {
+        assert_eq!((other.status, &other.body), (wrong.status, &wrong.body));
+        let names =
+            |headers: &[(String, String)]| headers.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+        assert_eq!(names(&other.headers), names(&wrong.headers));
+    }
+}
+
+#[test]
+fn after_signing_out_the_token_is_refused_and_the_cookie_gone() {
+    let companion = Companion::start(&[]);
+    companion.sign_up("ada@example.com");
+    let cookie = companion.sign_in("ada@example.com", PASSWORD).cookie();
+    let other = companion.sign_in("ada@example.com", PASSWORD).cookie();
+    let origin = companion.public.clone();
+    let out = companion.post_text("/api/auth/signout", &[("cookie", &cookie), ("origin", &origin)], "");
+    assert_eq!(out.status, 204);
+    assert!(out.header("set-cookie").unwrap().starts_with("session=; "));
+    let me = companion.get("/api/auth/me", &[("cookie", &cookie)]);
+    assert_eq!((me.status, me.code().as_str()), (401, "revoked"));
+    assert_eq!(companion.get("/api/auth/me", &[("cookie", &other)]).status, 200);
+    let (_, token) = cookie.split_once('=').unwrap();
+    let verified = companion.post("/api/auth/verify", &[], &json!({"token": token})).json();
+    assert_eq!(verified, json!({"active": false, "code": "revoked"}));
+}
+
+#[test]
+fn a_page_of_another_origin_cannot_use_the_cookie() {
+    let companion = Companion::start(&["--trusted-origin", "http://localhost:5173"]);
+    companion.sign_up("ada@example.com");
+    let cookie = companion.sign_in("ada@example.com", PASSWORD).cookie();
+    for origin in ["https://evil.example", "null", "http://127.0.0.1:1"] {
+        let out = companion.post_text("/api/auth/signout", &[("cookie", &cookie), ("origin", origin)], "");
+        assert_eq!((out.status, out.code().as_str()), (403, "untrusted_origin"), "{origin}");
+    }
+    assert_eq!(companion.post_text("/api/auth/signout", &[("cookie", &cookie)], "").status, 403);
+    assert_eq!(companion.get("/api/auth/me", &[("cookie", &cookie)]).status, 200);
+    let trusted = [("cookie", cookie.as_str()), ("origin", "http://localhost:5173")];
+    assert_eq!(companion.post_text("/api/auth/signout", &trusted, "").status, 204);
+}
+
+#[test]
+fn under_https_the_cookie_is_secure_and_bound_to_its_host() {
+    let companion = Companion::start(&["--public-url", "https://app.example"]);
+    companion.sign_up("ada@example.com");
+    let answer = companion.sign_in("ada@example.com", PASSWORD);
+    let cookie = answer.header("set-cookie").unwrap();
+    assert!(cookie.starts_with("__Host-session="), "{cookie}");
+    assert!(
+        cookie.contains("; Secure") && cookie.contains("; Path=/;") && !cookie.contains("Domain"),
+        "{cookie}"
+    );
+    assert_eq!(companion.get("/api/auth/me", &[("cookie", &answer.cookie())]).status, 200);
+}
+
+#[test]
+fn a_token_for_gates_is_no_user() {
+    let companion = Companion::start(&[]);
+    let ada = companion.sign_up("ada@example.com");
+    let minted = crate::commands::mint(&["--sub", ada["user"]["id"].as_str().unwrap()]);
+    let bearer = format!("Bearer {minted}");
+    assert_eq!(companion.get("/api/auth/me", &[("authorization", &bearer)]).status, 200);
+    let internal = crate::commands::mint(&[
+        "--sub",
+        ada["user"]["id"].as_str().unwrap(),
+        "--audience",
+        "jwt-gate/internal",
+    ]);
+    let me = companion.get("/api/auth/me", &[("authorization", &format!("Bearer {internal}"))]);
+    assert_eq!((me.status, me.code().as_str()), (401, "audience"));
+}
+
+#[test]
+fn neither_password_nor_token_nor_secret_is_ever_logged() {
+    let mut companion = Companion::start(&["--log", "trace", "--log-format", "json"]);
+    let token = companion.sign_up("ada@example.com")["token"].as_str().unwrap().to_owned();
+    companion.sign_in("ada@example.com", "wrong horse battery");
+    companion.get(&format!("/api/auth/me?token={token}"), &[("authorization", &format!("Bearer {token}"))]);
+    companion.get(&format!("/nowhere/{token}"), &[("cookie", &format!("session={token}"))]);
+    companion.post("/api/auth/verify", &[], &json!({"token": token}));
+    assert!(companion.terminate());
+    let log = companion.log();
+    assert!(log.contains("\"route\":\"/api/auth/me\""), "{log}");
+    let signature = token.rsplit('.').next().unwrap();
+    for secret in [PASSWORD, "wrong horse battery", crate::companion::SECRET, signature, "$2b$"] {
+        assert!(!log.contains(secret), "{secret} is in the log");
+    }
+}

@@ -1,0 +1,90 @@
+use std::io::Write;
+use std::process::{Output, Stdio};
+
+use crate::companion::{Companion, program};
+
+/// A token made by the command.
+pub(crate) fn mint(flags: &[&str]) -> String {
+    let output = program().args(["token", "mint"]).args(flags).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    text(&output.stdout).trim().to_owned()
+}
+
+fn inspect(token: &str) -> Output {
+    let mut child = program()
+        .args(["token", "inspect"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(token.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[test]
+fn a_fresh_secret_is_one_that_is_accepted_and_never_the_same() {
+    let secret = || text(&program().arg("secret").output().unwrap().stdout).trim().to_owned();
+    let (one, two) = (secret(), secret());
+    assert_eq!(one.len(), 43);
+    assert_ne!(one, two);
+    let output =
+        program().args(["token", "mint", "--sub", "a"]).env("BETTER_AUTH_SECRET", &one).output().unwrap();
+    assert!(output.status.success());
+}
+
+#[test]
+fn a_minted_token_verifies_and_says_so_with_the_servers_kid() {
+    let companion = Companion::start(&[]);
+    let token = mint(&["--sub", "ada", "--claims", r#"{"role": ["admin"], "iss": null}"#]);
+    let output = inspect(&format!("{token}\n"));
+    let (out, kid) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{out}");
+    assert!(kid.contains(&companion.kid), "{kid}");
+    assert!(out.contains(&format!("verifies: yes, with kid {}", companion.kid)), "{out}");
+    assert!(out.contains("\"role\"") && !out.contains("\"iss\""), "{out}");
+    assert!(out.contains("expires: ") && out.contains("(in "), "{out}");
+}
+
+#[test]
+fn a_token_that_does_not_verify_is_told_apart_with_the_reason() {
+    let expired = inspect(&mint(&["--sub", "ada", "--lifetime-seconds", "-3600"]));
+    assert!(!expired.status.success());
+    assert!(text(&expired.stdout).contains("verifies: no, expired"));
+    let garbage = inspect("not a token");
+    assert!(!garbage.status.success());
+    assert!(text(&garbage.stdout).contains("verifies: no, malformed"));
+}
+
+#[test]
+fn without_a_good_secret_nothing_starts_and_the_way_out_is_named() {
+    for (value, hint) in [
+        ("", "jwt-gate-auth secret"),
+        ("short", "5 bytes"),
+        ("change-me-change-me-change-me-change-me", "placeholder"),
+    ] {
+        let output = program().args(["serve"]).env("BETTER_AUTH_SECRET", value).output().unwrap();
+        assert!(!output.status.success());
+        let message = text(&output.stderr);
+        assert!(message.contains(hint), "{message}");
+        assert!(value.is_empty() || !message.contains(value), "{message}");
+    }
+}
+
+#[test]
+fn every_flag_has_an_environment_variable() {
+    for command in [&["serve"][..], &["token", "mint"], &["token", "inspect"]] {
+        let help = text(&program().args(command).arg("--help").output().unwrap().stdout);
+        let mut flags = 0;
+        for option in help.split("\n      --").skip(1) {
+            let name = option.split_whitespace().next().unwrap();
+            assert!(option.contains("[env: "), "--{name} of {command:?} has no environment variable");
+            flags += 1;
+        }
+        assert!(flags >= 2, "{help}");
+    }
+}

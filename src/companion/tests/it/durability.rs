@@ -1,0 +1,82 @@
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+
+use tempfile::TempDir;
+
+use crate::companion::{Companion, PASSWORD, sqlite_url};
+
+#[test]
+fn whoever_was_told_that_they_signed_up_is_there_after_kill_9() {
+    let directory = TempDir::new().unwrap();
+    let url = sqlite_url(directory.path());
+    for round in 0..5 {
+        let companion = Companion::start_with(&url, &[], &[]);
+        companion.sign_up(&format!("user{round}@example.com"));
+        // The very next thing after the acknowledgement.
+        companion.kill();
+    }
+    let companion = Companion::start_with(&url, &[], &[]);
+    for round in 0..5 {
+        assert_eq!(companion.sign_in(&format!("user{round}@example.com"), PASSWORD).status, 200);
+    }
+}
+
+#[test]
+fn acknowledged_sign_outs_survive_kill_9() {
+    let directory = TempDir::new().unwrap();
+    let url = sqlite_url(directory.path());
+    let companion = Companion::start_with(&url, &[], &[]);
+    let token = companion.sign_up("ada@example.com")["token"].as_str().unwrap().to_owned();
+    let bearer = format!("Bearer {token}");
+    assert_eq!(companion.post_text("/api/auth/signout", &[("authorization", &bearer)], "").status, 204);
+    companion.kill();
+    let companion = Companion::start_with(&url, &[], &[]);
+    let me = companion.get("/api/auth/me", &[("authorization", &bearer)]);
+    assert_eq!((me.status, me.code().as_str()), (401, "revoked"));
+}
+
+#[test]
+fn concurrent_sign_ups_with_one_address_make_one_account() {
+    let companion = Companion::start(&["--bcrypt-queue", "100"]);
+    let statuses: Vec<u16> = std::thread::scope(|scope| {
+        let calls: Vec<_> = (0..8)
+            .map(|_| {
+                scope.spawn(|| {
+                    let body = serde_json::json!({"email": "ada@example.com", "password": PASSWORD});
+                    companion.post("/api/auth/signup", &[], &body).status
+                })
+            })
+            .collect();
+        calls.into_iter().map(|call| call.join().unwrap()).collect()
+    });
+    assert_eq!(statuses.iter().filter(|status| **status == 201).count(), 1, "{statuses:?}");
+    assert_eq!(statuses.iter().filter(|status| **status == 409).count(), 7, "{statuses:?}");
+}
+
+#[test]
+fn a_request_under_way_is_answered_when_the_server_is_told_to_end() {
+    let mut companion = Companion::start(&[]);
+    let body = serde_json::json!({"email": "ada@example.com", "password": PASSWORD}).to_string();
+    let mut stream = TcpStream::connect(companion.public.strip_prefix("http://").unwrap()).unwrap();
+    let head = format!(
+        "POST /api/auth/signup HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
+         expect: 100-continue\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    // "100 Continue" says that the request has begun to be served.
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    let mut line = String::new();
+    reader.read_line(&mut line).unwrap();
+    assert_eq!(line, "HTTP/1.1 100 Continue\r\n");
+    companion.send_sigterm();
+    // Once nobody can connect any more, the end has begun.
+    while TcpStream::connect(companion.public.strip_prefix("http://").unwrap()).is_ok() {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    stream.write_all(body.as_bytes()).unwrap();
+    let mut answer = String::new();
+    reader.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains("HTTP/1.1 201 Created"), "{answer}");
+    assert!(companion.wait());
+}

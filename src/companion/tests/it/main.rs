@@ -1,0 +1,8 @@
+//! The companion as its users meet it: a live process, spoken to over sockets.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should stop")]
+
+mod accounts;
+mod bad_input;
+mod commands;
+mod companion;
+mod durability;
