@@ -137,7 +137,9 @@ fn check_time(
     if expectations.max_lifetime_seconds > 0 {
         #[expect(clippy::cast_precision_loss, reason = "2^53 seconds are 285 million years")]
         let longest = expectations.max_lifetime_seconds as NumericDate;
-        if expires.unwrap_or(NumericDate::INFINITY) - issued_at.unwrap_or(now) > longest {
+        // A clock ahead of ours must not make a life look shorter than what is left of it.
+        let start = issued_at.unwrap_or(now).min(now);
+        if expires.unwrap_or(NumericDate::INFINITY) - start > longest {
             return Err(Refusal::Lifetime);
         }
     }

@@ -213,6 +213,7 @@ fn the_longest_life_is_counted_from_iat_or_else_from_now() {
         |claims: Value| verify(&signed(json!({"alg": "HS256"}), claims), &keyring(), &expect, NOW).map(drop);
     assert_eq!(life(json!({"iat": NOW, "exp": NOW + 600.0})), Ok(()));
     assert_eq!(life(json!({"iat": NOW - 1.0, "exp": NOW + 600.0})), Err(Refusal::Lifetime));
+    assert_eq!(life(json!({"iat": NOW + 5.0, "exp": NOW + 605.0})), Err(Refusal::Lifetime));
     assert_eq!(life(json!({"exp": NOW + 600.0})), Ok(()));
     assert_eq!(life(json!({"exp": NOW + 601.0})), Err(Refusal::Lifetime));
 }
