@@ -1,0 +1,146 @@
+//! Other people's programs that the tests run against: Python's and Node's packages, pinned by hash.
+//!
+//! They are installed under cargo's target directory by whichever test needs them first, once for each
+//! lock file.
+
+use std::collections::hash_map::DefaultHasher;
+use std::fs;
+use std::hash::{Hash, Hasher};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+use xtask::command;
+use xtask::workspace::Workspace;
+
+/// A Python with the packages of `clients/python/requirements.txt`.
+#[derive(Debug)]
+pub struct Python {
+    interpreter: PathBuf,
+}
+
+/// A Node with the packages of `clients/node/package-lock.json`.
+#[derive(Debug)]
+pub struct Node {
+    interpreter: PathBuf,
+    home: PathBuf,
+}
+
+impl Python {
+    /// The Python of this test binary, or why there is none here.
+    ///
+    /// # Errors
+    /// Where Python is not installed or its packages cannot be fetched.
+    pub fn shared() -> Result<&'static Self, &'static str> {
+        static SHARED: OnceLock<Result<Python, String>> = OnceLock::new();
+        SHARED.get_or_init(Self::install).as_ref().map_err(String::as_str)
+    }
+
+    fn install() -> Result<Self, String> {
+        let python = command::on_path("python3").ok_or("Python 3 is not installed")?;
+        let requirements = clients().join("python/requirements.txt");
+        let home = installed("python", &requirements, |home| {
+            done(Command::new(&python).args(["-m", "venv"]).arg(home))?;
+            let pip = ["-m", "pip", "install", "--require-hashes", "--only-binary", ":all:", "--quiet"];
+            let pip = Command::new(home.join("bin/python"))
+                .args(pip)
+                .args(["--disable-pip-version-check", "--no-input", "--requirement"])
+                .arg(&requirements)
+                .output();
+            succeeded(pip)
+        })?;
+        Ok(Self { interpreter: home.join("bin/python") })
+    }
+
+    /// A command that runs `clients/python/<script>`.
+    #[must_use]
+    pub fn script(&self, script: &str) -> Command {
+        let mut command = Command::new(&self.interpreter);
+        command.arg(clients().join("python").join(script));
+        command
+    }
+}
+
+impl Node {
+    /// The Node of this test binary, or why there is none here.
+    ///
+    /// # Errors
+    /// Where Node or npm is not installed, or the packages cannot be fetched.
+    pub fn shared() -> Result<&'static Self, &'static str> {
+        static SHARED: OnceLock<Result<Node, String>> = OnceLock::new();
+        SHARED.get_or_init(Self::install).as_ref().map_err(String::as_str)
+    }
+
+    fn install() -> Result<Self, String> {
+        let interpreter = command::on_path("node").ok_or("Node is not installed")?;
+        let npm = command::on_path("npm").ok_or("npm is not installed")?;
+        let lock = clients().join("node/package-lock.json");
+        let home = installed("node", &lock, |home| {
+            fs::create_dir_all(home).map_err(|error| error.to_string())?;
+            for file in ["package.json", "package-lock.json"] {
+                let copied = fs::copy(clients().join("node").join(file), home.join(file));
+                copied.map_err(|error| error.to_string())?;
+            }
+            let npm = Command::new(npm)
+                .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"])
+                .current_dir(home)
+                .output();
+            succeeded(npm)
+        })?;
+        Ok(Self { interpreter, home })
+    }
+
+    /// A command that runs `clients/node/<script>` where the packages can be imported.
+    ///
+    /// # Panics
+    /// Where the script cannot be put there.
+    #[must_use]
+    pub fn script(&self, script: &str) -> Command {
+        // Node looks for packages beside the script.
+        let beside = self.home.join(script);
+        fs::copy(clients().join("node").join(script), &beside).expect("the script is copied");
+        let mut command = Command::new(&self.interpreter);
+        command.arg(beside);
+        command
+    }
+}
+
+fn clients() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("clients")
+}
+
+/// The directory that `install` fills, for this state of the file `lock`.
+fn installed(
+    name: &str,
+    lock: &Path,
+    install: impl FnOnce(&Path) -> Result<(), String>,
+) -> Result<PathBuf, String> {
+    let tools = Workspace::locate().map_err(|error| error.to_string())?.tools();
+    let mut hasher = DefaultHasher::new();
+    fs::read(lock).map_err(|error| error.to_string())?.hash(&mut hasher);
+    let home = tools.join(format!("e2e-{name}-{:016x}", hasher.finish()));
+    let complete = home.join("complete");
+    fs::create_dir_all(&tools).map_err(|error| error.to_string())?;
+    let _lock = command::lock(&tools.join(format!("e2e-{name}.lock"))).map_err(|error| error.to_string())?;
+    if !complete.exists() {
+        let _ = fs::remove_dir_all(&home);
+        install(&home)?;
+        fs::write(&complete, "").map_err(|error| error.to_string())?;
+    }
+    Ok(home)
+}
+
+fn done(command: &mut Command) -> Result<(), String> {
+    succeeded(command.output())
+}
+
+fn succeeded(output: io::Result<Output>) -> Result<(), String> {
+    let output = output.map_err(|error| error.to_string())?;
+    if output.status.success() {
+        return Ok(());
+    }
+    // The last line says what is wrong; the reason goes on one line of the skip log.
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    Err(text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it failed without a word").to_owned())
+}
