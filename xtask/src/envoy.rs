@@ -116,6 +116,16 @@ pub fn locate_version(version: &str) -> Result<PathBuf> {
     Ok(envoy)
 }
 
+/// `cargo xtask envoy`: prints the path.
+///
+/// # Errors
+/// As [`locate`] and [`locate_version`].
+pub fn command(version: Option<&str>) -> Result<()> {
+    let path = version.map_or_else(locate, locate_version)?;
+    println!("{}", path.display());
+    Ok(())
+}
+
 /// Downloads into a folder beside `home` and renames it when it is complete, so that `home` is there whole
 /// or not at all.
 fn fetch(version: &str, hash: &str, tools: &Path, home: &Path) -> Result<()> {

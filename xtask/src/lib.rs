@@ -2,7 +2,9 @@
 //! ([`wasm::build`]) and one way to get an Envoy ([`envoy::locate`]).
 
 pub mod command;
+pub mod demo;
 pub mod envoy;
+pub mod process;
 pub mod say;
 pub mod system;
 pub mod wasm;

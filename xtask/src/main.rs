@@ -14,6 +14,21 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Start everything and walk through it: sign up, sign in, a protected call, a spoofed header, sign out.
+    Demo {
+        /// End after the walk, with a failure if any step went wrong.
+        #[arg(long)]
+        once: bool,
+        /// Where Envoy listens on 127.0.0.1; 0 for any free port.
+        #[arg(long, value_name = "N", default_value_t = 8080)]
+        port: u16,
+    },
+    /// Print the path of an Envoy: $ENVOY, else PATH, else the pinned wheel.
+    Envoy {
+        /// Exactly this version, from its wheel.
+        #[arg(long = "version", value_name = "VERSION")]
+        version: Option<String>,
+    },
     /// Build the filter, target/jwt_gate.wasm, and print its path and size.
     Wasm {
         /// Build std from the distribution's packages even where rustup's target is installed.
@@ -24,6 +39,8 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
+        Command::Demo { once, port } => xtask::demo::command(xtask::demo::Options { port, once }),
+        Command::Envoy { version } => xtask::envoy::command(version.as_deref()),
         Command::Wasm { std_from_source } => xtask::wasm::command(std_from_source),
     };
     match result {

@@ -107,6 +107,5 @@ fn apt_get() -> Command {
 /// Whether we are root.
 #[must_use]
 pub fn is_root() -> bool {
-    use std::os::unix::fs::MetadataExt;
-    std::fs::metadata("/proc/self").is_ok_and(|metadata| metadata.uid() == 0)
+    rustix::process::geteuid().is_root()
 }
