@@ -7,5 +7,6 @@ pub mod envoy;
 pub mod process;
 pub mod say;
 pub mod system;
+pub mod test;
 pub mod wasm;
 pub mod workspace;

@@ -29,6 +29,12 @@ enum Command {
         #[arg(long = "version", value_name = "VERSION")]
         version: Option<String>,
     },
+    /// Run every test; installs what they need. The last line counts them.
+    Test {
+        /// For the test programs: a filter, or libtest's options.
+        #[arg(last = true, value_name = "FILTER")]
+        arguments: Vec<String>,
+    },
     /// Build the filter, target/jwt_gate.wasm, and print its path and size.
     Wasm {
         /// Build std from the distribution's packages even where rustup's target is installed.
@@ -41,6 +47,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Demo { once, port } => xtask::demo::command(xtask::demo::Options { port, once }),
         Command::Envoy { version } => xtask::envoy::command(version.as_deref()),
+        Command::Test { arguments } => xtask::test::command(&arguments),
         Command::Wasm { std_from_source } => xtask::wasm::command(std_from_source),
     };
     match result {

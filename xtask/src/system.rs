@@ -49,6 +49,26 @@ pub const WASM_LD: Need = Need {
     is_there: || command::on_path("wasm-ld").is_some(),
 };
 
+/// Python's virtual environments, which Debian keeps apart from Python.
+pub const PYTHON_VENV: Need = Need {
+    what: "Python's venv module",
+    why: "the tests with PyJWT and gRPC's client install them into a virtual environment",
+    packages: &["python3-venv"],
+    is_there: || {
+        command::on_path("python3").is_some_and(|python| {
+            command::succeeds(Command::new(python).args(["-c", "import ensurepip, venv"]))
+        })
+    },
+};
+
+/// Node with npm.
+pub const NODE: Need = Need {
+    what: "Node with npm",
+    why: "the tests with packages from npm run in it",
+    packages: &["nodejs", "npm"],
+    is_there: || command::on_path("node").is_some() && command::on_path("npm").is_some(),
+};
+
 /// Makes sure that `need` is met, by installing its packages where that is possible.
 ///
 /// # Errors

@@ -1,0 +1,101 @@
+//! `cargo xtask test`: every test, and a last line that counts them.
+
+mod tally;
+
+use std::env;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::workspace::{Workspace, cargo};
+use crate::{envoy, say, system, wasm};
+use tally::Tally;
+
+/// What parts of the tests use that a machine may lack. Where it cannot be installed, those tests say so.
+const NEEDS: &[system::Need] = &[system::PYTHON_VENV, system::NODE];
+
+/// Runs all tests; `arguments` go to the test programs, as in `cargo test -- arguments`.
+///
+/// The last lines name what was skipped and why, and the very last is `N passed, N failed, N skipped`.
+///
+/// # Errors
+/// Where a test failed, none ran, or something that every test needs is missing.
+pub fn command(arguments: &[String]) -> Result<()> {
+    for need in NEEDS {
+        if let Err(error) = system::ensure(need) {
+            say::note(&format!("{error:#}"));
+        }
+    }
+    let workspace = Workspace::locate()?;
+    say::step("Building the gate, which runs in Envoy");
+    let wasm = wasm::build()?;
+    say::step("Building the companion, which signs people in");
+    let companion = workspace.companion()?;
+    let envoy = envoy::locate()?;
+    say::note(&format!("Envoy {} is {}", envoy::version_of(&envoy)?, envoy.display()));
+
+    let skip_log = tempfile::Builder::new().prefix("jwt-gate-skipped-").tempfile()?;
+    say::step("Building and running the tests");
+    let mut tests = cargo();
+    tests
+        .current_dir(&workspace.root)
+        .args(["test", "--workspace", "--locked", "--no-fail-fast", "--"])
+        .args(arguments)
+        .env("ENVOY", envoy)
+        .env("JWT_GATE_WASM", wasm)
+        .env("JWT_GATE_AUTH", companion)
+        .env("JWT_GATE_SKIP_LOG", skip_log.path());
+    // A secret or a database of the caller's is not the tests'.
+    for (name, _) in env::vars_os() {
+        let known = name.to_string_lossy();
+        if known.starts_with("BETTER_AUTH_") || known == "DATABASE_URL" {
+            tests.env_remove(&name);
+        }
+    }
+    let mut tally = run(&mut tests)?;
+    tally.read_skip_log(&read(skip_log.path())?);
+    report(&tally)
+}
+
+/// Runs cargo, showing its output as it comes, and counts.
+fn run(tests: &mut Command) -> Result<Tally> {
+    let mut child =
+        tests.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cargo could not be started")?;
+    let mut tally = Tally::default();
+    let mut shown = std::io::stdout();
+    for line in BufReader::new(child.stdout.take().context("cargo has no standard output")?).split(b'\n') {
+        let line = line?;
+        shown.write_all(&line)?;
+        shown.write_all(b"\n")?;
+        tally.read_line(&String::from_utf8_lossy(&line));
+    }
+    shown.flush()?;
+    tally.read_status(child.wait()?.success());
+    Ok(tally)
+}
+
+fn read(path: &Path) -> Result<String> {
+    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn report(tally: &Tally) -> Result<()> {
+    println!();
+    for (test, reason) in tally.skipped() {
+        println!("skipped: {test}: {reason}");
+    }
+    for failure in tally.failures() {
+        println!("failed: {failure}");
+    }
+    println!("{tally}");
+    if !tally.failures().is_empty() {
+        bail!("tests failed");
+    }
+    if tally.is_empty() {
+        bail!("no test ran");
+    }
+    Ok(())
+}
