@@ -1,5 +1,7 @@
 //! Signing up and in, whatever the form of the request and of the answer.
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
 use jwt_gate_token::VerifiedClaims;
 
@@ -11,8 +13,12 @@ use crate::http::problem::Problem;
 use crate::id;
 use crate::password::{self, Unacceptable, Verdict};
 use crate::session::Client;
-use crate::store::{NewUser, Session, User};
+use crate::store::{NewUser, RevokeUser, Session, User};
 
+/// The end of the year 9999: a token that expires later is remembered as long.
+const MAX_SECONDS: i64 = 253_402_300_799;
+/// The longest address of a picture.
+const MAX_IMAGE_BYTES: usize = 2048;
 /// The longest name, in characters.
 const MAX_NAME_CHARACTERS: usize = 200;
 
@@ -38,13 +44,19 @@ pub struct SignUp {
     pub image: Option<String>,
 }
 
+/// How often a sign-in begins anew when the account changes under it.
+const ATTEMPTS: usize = 3;
+/// The longest wait for the second in which new tokens are good again.
+const MAX_WAIT_MS: i64 = 2000;
+
 impl App {
     /// Makes an account and its first session.
     ///
     /// # Errors
-    /// 409 `email_taken`, 503.
+    /// 409 `email_taken`, 429, 503.
     pub async fn sign_up(&self, sign_up: SignUp, client: &Client) -> Result<SignedIn, Problem> {
         let SignUp { email, password, name, image } = sign_up;
+        self.throttle.admit_address(client.ip_address, clock::now_ms()).map_err(Problem::throttled)?;
         // The store decides in the end; asking first spares the work of hashing.
         if self.store.user_by_email(&email).await?.is_some() {
             return Err(Problem::email_taken());
@@ -53,8 +65,8 @@ impl App {
         let created_at = clock::now_ms();
         let user =
             NewUser { id: id::new_user_id(), email, name, image, password_hash, created_at }.into_user();
-        let session = self.tokens.begin_session(&user, client);
-        let token = self.tokens.issue(&user, &session)?;
+        let (session, issued_at) = self.tokens.begin_session(&user, client);
+        let token = self.tokens.issue(&user, &session, issued_at)?;
         if self.store.insert_user(&user, Some(&session)).await? {
             Ok(SignedIn { user, session, token })
         } else {
@@ -66,37 +78,53 @@ impl App {
     /// password get the same answer after the same work.
     ///
     /// # Errors
-    /// 401 `invalid_credentials`, 403 `account_disabled`, 503.
-    pub async fn sign_in(&self, email: &str, password: String, client: &Client) -> Result<SignedIn, Problem> {
-        let user = match Email::parse(email) {
-            Ok(email) => self.store.user_by_email(&email).await?,
-            Err(_) => None,
-        };
-        let stored = user.as_ref().map(|user| user.password_hash.clone());
-        let verdict = self.passwords.verify(password, stored).await?;
-        let user = user.filter(|_| verdict != Verdict::Wrong).ok_or_else(Problem::invalid_credentials)?;
-        if user.disabled {
-            return Err(Problem::account_disabled());
+    /// 401 `invalid_credentials`, 403 `account_disabled`, 429, 503.
+    pub async fn sign_in(&self, email: &str, password: &str, client: &Client) -> Result<SignedIn, Problem> {
+        let parsed = Email::parse(email).ok();
+        let account = parsed.as_ref().map_or(email, Email::as_str);
+        self.admit(account, client)?;
+        for _ in 0..ATTEMPTS {
+            let user = match &parsed {
+                Some(email) => self.store.user_by_email(email).await?,
+                None => None,
+            };
+            let stored = user.as_ref().map(|user| user.password_hash.clone());
+            let verdict = self.passwords.verify(password.to_owned(), stored).await?;
+            let known = user.filter(|_| verdict != Verdict::Wrong);
+            let user = known.ok_or_else(Problem::invalid_credentials)?;
+            if user.disabled {
+                return Err(Problem::account_disabled());
+            }
+            self.throttle.forgive(account, client.ip_address);
+            let Some(signed_in) = self.begin_session(user, client).await? else { continue };
+            if let Verdict::RightButWeak(better) = verdict {
+                let user = &signed_in.user;
+                self.store.replace_hash(&user.id, &user.password_hash, &better).await?;
+            }
+            return Ok(signed_in);
         }
-        if let Verdict::RightButWeak(better) = verdict {
-            self.store.replace_hash(&user.id, &user.password_hash, &better).await?;
-        }
-        self.begin_session(user, client).await
+        Err(Problem::overloaded())
     }
 
-    /// Begins a session for a user whose identity is established.
+    /// Begins a session for a user whose identity is established. `None`: the account has changed since it
+    /// was read.
+    ///
+    /// Where the user's tokens up to this second were just revoked, it waits for the next one: a token that
+    /// is issued afterwards works, and every one before does not.
     ///
     /// # Errors
     /// 503.
-    pub async fn begin_session(&self, user: User, client: &Client) -> Result<SignedIn, Problem> {
-        let session = self.tokens.begin_session(&user, client);
-        let token = self.tokens.issue(&user, &session)?;
-        self.store.insert_session(&session).await?;
-        Ok(SignedIn { user, session, token })
+    pub async fn begin_session(&self, user: User, client: &Client) -> Result<Option<SignedIn>, Problem> {
+        let wait_ms = user.valid_from_seconds.saturating_mul(1000).saturating_sub(clock::now_ms());
+        if let Ok(wait_ms @ 1..) = u64::try_from(wait_ms.min(MAX_WAIT_MS)) {
+            tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+        }
+        let (session, issued_at) = self.tokens.begin_session(&user, client);
+        let token = self.tokens.issue(&user, &session, issued_at)?;
+        let begun = self.store.insert_session(&user, &session, issued_at).await?;
+        Ok(begun.then_some(SignedIn { user, session, token }))
     }
-}
 
-impl App {
     /// Revokes the token with these claims.
     ///
     /// # Errors
@@ -106,10 +134,88 @@ impl App {
             let status = StatusCode::UNPROCESSABLE_ENTITY;
             Problem::new(status, "token_without_jti", "A token without a jti cannot be revoked on its own.")
         })?;
-        #[expect(clippy::cast_possible_truncation, reason = "`as` saturates, which is as far as time goes")]
-        let expires_at_seconds = claims.expires_at().map_or(i64::MAX, |seconds| seconds.ceil() as i64);
-        self.store.revoke_token(jti, expires_at_seconds).await?;
+        #[expect(clippy::cast_possible_truncation, reason = "`as` saturates")]
+        let expires_at_seconds =
+            claims.expires_at().map_or(MAX_SECONDS, |seconds| (seconds.ceil() as i64).min(MAX_SECONDS));
+        self.store.revoke_tokens(&[(jti, expires_at_seconds)]).await?;
         Ok(())
+    }
+
+    /// Revokes every token that a user was issued so far.
+    ///
+    /// # Errors
+    /// 503.
+    pub async fn revoke_everything(&self, user_id: &str) -> Result<(), Problem> {
+        self.store.revoke_user(self.revoke_user(user_id, None)).await?;
+        Ok(())
+    }
+
+    /// Changes a password and ends every session. The account as it is afterwards.
+    ///
+    /// # Errors
+    /// 401 `invalid_credentials` where `current` is not the password, 429, 503.
+    pub async fn change_password_everywhere(
+        &self,
+        mut user: User,
+        current: &str,
+        new: &str,
+        client: &Client,
+    ) -> Result<User, Problem> {
+        let hash = self.check_and_hash(&user, current, new, client).await?;
+        let revoke = self.revoke_user(&user.id, Some((&user.password_hash, &hash)));
+        let changed = self.store.revoke_user(revoke).await?;
+        user.valid_from_seconds = changed.ok_or_else(Problem::invalid_credentials)?;
+        user.password_hash = hash;
+        Ok(user)
+    }
+
+    /// Changes a password and leaves the sessions as they are.
+    ///
+    /// # Errors
+    /// As [`App::change_password_everywhere`].
+    pub async fn change_password(
+        &self,
+        user: &User,
+        current: &str,
+        new: &str,
+        client: &Client,
+    ) -> Result<(), Problem> {
+        let hash = self.check_and_hash(user, current, new, client).await?;
+        let now = clock::now_ms();
+        let changed = self.store.set_password(&user.id, &user.password_hash, &hash, now).await?;
+        if changed { Ok(()) } else { Err(Problem::invalid_credentials()) }
+    }
+
+    async fn check_and_hash(
+        &self,
+        user: &User,
+        current: &str,
+        new: &str,
+        client: &Client,
+    ) -> Result<String, Problem> {
+        self.admit(&user.email, client)?;
+        let stored = Some(user.password_hash.clone());
+        match self.passwords.verify(current.to_owned(), stored).await? {
+            Verdict::Wrong => Err(Problem::invalid_credentials()),
+            Verdict::Right | Verdict::RightButWeak(_) => {
+                self.throttle.forgive(&user.email, client.ip_address);
+                Ok(self.passwords.hash(new.to_owned()).await?)
+            }
+        }
+    }
+
+    /// Admits an attempt at a password; every account that might exist is treated alike.
+    fn admit(&self, account: &str, client: &Client) -> Result<(), Problem> {
+        self.throttle.admit(account, client.ip_address, clock::now_ms()).map_err(Problem::throttled)
+    }
+
+    fn revoke_user<'user>(
+        &self,
+        user_id: &'user str,
+        new_password: Option<(&'user str, &'user str)>,
+    ) -> RevokeUser<'user> {
+        let lifetime_seconds = self.tokens.lifetime_seconds();
+        RevokeUser { user_id, now_ms: clock::now_ms(), lifetime_seconds, new_password }
     }
 }
 
@@ -135,10 +241,30 @@ pub fn read_new_password(fields: &mut Fields, field: &'static str) -> String {
 
 /// Checks a name.
 pub fn check_name(fields: &mut Fields, field: &'static str, name: &str) {
+    if let Some((code, detail)) = unacceptable_name(name) {
+        fields.reject(field, code, detail);
+    }
+}
+
+/// What is wrong with a name, if anything: a code and a sentence. It is to fit into a header's value.
+pub fn unacceptable_name(name: &str) -> Option<(&'static str, &'static str)> {
     if name.chars().count() > MAX_NAME_CHARACTERS {
-        fields.reject(field, "too_long", "The name is longer than 200 characters.");
+        Some(("too_long", "The name is longer than 200 characters."))
     } else if name.chars().any(char::is_control) {
-        fields.reject(field, "invalid", "The name holds control characters.");
+        Some(("invalid", "The name holds control characters."))
+    } else {
+        None
+    }
+}
+
+/// Checks the address of a picture, which other people's browsers may be told to load.
+pub fn check_image(fields: &mut Fields, field: &'static str, image: Option<&str>) {
+    let acceptable = |image: &str| {
+        let web = url::Url::parse(image).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+        image.len() <= MAX_IMAGE_BYTES && (image.is_empty() || web)
+    };
+    if !image.is_none_or(acceptable) {
+        fields.reject(field, "invalid", "The picture is not a web address.");
     }
 }
 

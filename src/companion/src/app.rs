@@ -9,6 +9,7 @@ use crate::http::origin::TrustedOrigins;
 use crate::password::PasswordPool;
 use crate::session::TokenMaker;
 use crate::store::Store;
+use crate::throttle::Throttle;
 
 /// The companion, ready to answer.
 pub struct App {
@@ -18,6 +19,8 @@ pub struct App {
     pub tokens: TokenMaker,
     /// Where bcrypt runs.
     pub passwords: PasswordPool,
+    /// How often a password may be tried.
+    pub throttle: Throttle,
     /// How the session cookie looks.
     pub cookie: CookieStyle,
     /// Whose pages may call with a cookie.

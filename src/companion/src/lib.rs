@@ -9,6 +9,7 @@
 //! * [`store`]: accounts, sessions and revocations in SQLite or PostgreSQL.
 //! * [`password`]: bcrypt on threads of its own, behind a bounded queue.
 //! * [`session`]: tokens and what they stand for.
+//! * [`throttle`]: how often a password may be tried.
 //! * [`account`]: signing up and in, whatever the form of the request.
 //! * [`http`]: that form: bodies, cookies, origins, problems.
 //! * [`server`]: sockets, limits, the end.
@@ -26,3 +27,4 @@ pub mod server;
 pub mod session;
 pub mod settings;
 pub mod store;
+pub mod throttle;

@@ -1,5 +1,7 @@
 //! Sessions and the tokens that stand for them.
 
+use std::net::IpAddr;
+
 use jwt_gate_token::{Expectations, Keyring, Refusal, VerifiedClaims, issue, verify};
 use serde_json::{Map, Value, json};
 
@@ -12,6 +14,9 @@ use crate::store::{Session, User};
 /// Longer user agents are cut, in characters.
 const MAX_USER_AGENT_CHARACTERS: usize = 256;
 
+/// The life of a session that ends with the browser, of which nobody hears: one day, as Better Auth has it.
+const FORGOTTEN_LIFETIME_SECONDS: i64 = 86_400;
+
 /// Makes the tokens of users and checks them.
 pub struct TokenMaker {
     keyring: Keyring,
@@ -23,9 +28,11 @@ pub struct TokenMaker {
 #[derive(Debug, Clone)]
 pub struct Client {
     /// As far as the proxies in front are trusted.
-    pub ip_address: String,
+    pub ip_address: IpAddr,
     /// As the client says.
     pub user_agent: String,
+    /// Whether the session outlives the browser.
+    pub remember: bool,
 }
 
 impl TokenMaker {
@@ -55,37 +62,40 @@ impl TokenMaker {
         i64::from(self.options.lifetime_seconds)
     }
 
-    /// A session of `user` that begins now.
-    pub fn begin_session(&self, user: &User, client: &Client) -> Session {
+    /// A session of `user` that begins now, and the second at which its token is issued.
+    pub fn begin_session(&self, user: &User, client: &Client) -> (Session, i64) {
         let now = clock::now_ms();
-        // The token's dates have whole seconds, and the session ends with the token.
-        let expires_at = (now / 1000 + self.lifetime_seconds()) * 1000;
-        Session {
+        let issued_at = (now / 1000).max(user.valid_from_seconds);
+        let lifetime_seconds = match client.remember {
+            true => self.lifetime_seconds(),
+            false => self.lifetime_seconds().min(FORGOTTEN_LIFETIME_SECONDS),
+        };
+        let session = Session {
             id: id::new_session_id(),
             user_id: user.id.clone(),
-            ip_address: client.ip_address.clone(),
+            ip_address: client.ip_address.to_string(),
+            remember: client.remember,
             user_agent: client.user_agent.chars().take(MAX_USER_AGENT_CHARACTERS).collect(),
             created_at: now,
             updated_at: now,
-            expires_at,
-        }
+            // The token's dates have whole seconds, and the session ends with the token.
+            expires_at: (issued_at + lifetime_seconds) * 1000,
+        };
+        (session, issued_at)
     }
 
-    /// The token that stands for `session`, issued now.
+    /// The token that stands for `session`.
     ///
     /// # Errors
     /// 500, where the claims cannot be written.
-    pub fn issue(&self, user: &User, session: &Session) -> Result<String, Problem> {
-        // Never before the instant from which on the user's tokens are good, also where that instant comes
-        // from another machine whose clock is ahead.
-        let issued_at = clock::now_seconds().max(user.valid_from_seconds);
+    pub fn issue(&self, user: &User, session: &Session, issued_at_seconds: i64) -> Result<String, Problem> {
         let mut claims = Map::new();
         claims.insert("iss".into(), json!(self.options.issuer));
         claims.insert("sub".into(), json!(user.id));
         if let Some(audience) = &self.options.audience {
             claims.insert("aud".into(), json!(audience));
         }
-        claims.insert("iat".into(), json!(issued_at));
+        claims.insert("iat".into(), json!(issued_at_seconds));
         claims.insert("exp".into(), json!(session.expires_at / 1000));
         claims.insert("jti".into(), json!(session.id));
         claims.insert("email".into(), json!(user.email));

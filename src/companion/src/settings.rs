@@ -40,6 +40,14 @@ pub struct ServeOptions {
     #[arg(long, env = "JWT_GATE_BCRYPT_QUEUE", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub bcrypt_queue: u16,
 
+    /// Sign-ins and sign-ups that one address may try in a minute, all at once if it likes. 0: without limit.
+    #[arg(long, env = "JWT_GATE_THROTTLE_ADDRESS", default_value_t = 60, value_name = "PER_MINUTE", value_parser = clap::value_parser!(u32).range(0..=60_000))]
+    pub throttle_address: u32,
+
+    /// Passwords that one address may try on one account in a minute. 0: without limit.
+    #[arg(long, env = "JWT_GATE_THROTTLE_ACCOUNT", default_value_t = 10, value_name = "PER_MINUTE", value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    pub throttle_account: u32,
+
     /// How many connections each port keeps open at once; more wait to be accepted.
     #[arg(long, env = "JWT_GATE_MAX_CONNECTIONS", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_connections: u32,

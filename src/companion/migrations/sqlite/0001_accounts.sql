@@ -18,6 +18,7 @@ CREATE TABLE sessions (
     user_id     TEXT   NOT NULL REFERENCES users (id) ON DELETE CASCADE,
     ip_address  TEXT   NOT NULL,
     user_agent  TEXT   NOT NULL,
+    remember    BOOLEAN NOT NULL,                -- whether the cookie outlives the browser
     created_at  BIGINT NOT NULL,
     updated_at  BIGINT NOT NULL,
     expires_at  BIGINT NOT NULL

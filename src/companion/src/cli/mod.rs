@@ -9,6 +9,7 @@ use crate::settings::ServeOptions;
 mod secret;
 mod serve;
 mod token;
+mod users;
 
 /// The companion of jwt-gate: signs people up and in, and issues the tokens that the gate verifies.
 ///
@@ -33,6 +34,9 @@ enum Command {
     /// Make or read a token.
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// Look after accounts, in the store that DATABASE_URL names.
+    #[command(subcommand)]
+    Users(users::UsersCommand),
 }
 
 /// Runs the command that the arguments name.
@@ -42,6 +46,7 @@ pub fn main() -> ExitCode {
         Command::Serve(options) => serve::run(&options),
         Command::Secret => secret::run(),
         Command::Token(command) => token::run(command),
+        Command::Users(command) => users::run(command),
     };
     match done {
         Ok(code) => code,

@@ -10,7 +10,8 @@ use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
 use super::Done;
-use crate::app::{App, keyring_from_environment};
+use crate::app::{App, SharedApp, keyring_from_environment};
+use crate::clock;
 use crate::http::cookie::CookieStyle;
 use crate::http::observe::Exporter;
 use crate::http::origin::TrustedOrigins;
@@ -20,6 +21,10 @@ use crate::server;
 use crate::session::TokenMaker;
 use crate::settings::{LogFormat, ServeOptions};
 use crate::store::Store;
+use crate::throttle::Throttle;
+
+/// How often expired sessions and revocations are removed.
+const PRUNE_INTERVAL: Duration = Duration::from_secs(3600);
 
 pub(super) fn run(options: &ServeOptions) -> Done {
     start_logging(options)?;
@@ -58,12 +63,27 @@ async fn serve(options: &ServeOptions) -> Done {
     let public = serve(public, public_router(Arc::clone(&app)));
     let private = serve(private, private_router(Arc::clone(&app), metrics));
 
+    tokio::spawn(forget_what_has_expired(Arc::clone(&app)));
     wait_for_signal().await?;
     tracing::info!("ending: requests under way are answered first");
     stopper.send_replace(true);
     let _ = tokio::join!(public, private);
     app.store.close().await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Keeps the store from growing with what nobody needs any more.
+async fn forget_what_has_expired(app: SharedApp) {
+    let mut ticks = tokio::time::interval(PRUNE_INTERVAL);
+    loop {
+        ticks.tick().await;
+        let sessions = app.store.prune_sessions(clock::now_ms()).await;
+        let revocations = app.store.prune_revocations(clock::now_seconds()).await;
+        match (sessions, revocations) {
+            (Ok(sessions), Ok(revocations)) => tracing::debug!(sessions, revocations, "forgot the expired"),
+            (Err(error), _) | (_, Err(error)) => tracing::warn!(%error, "the expired could not be removed"),
+        }
+    }
 }
 
 async fn build(options: &ServeOptions) -> Result<App, String> {
@@ -82,6 +102,7 @@ async fn build(options: &ServeOptions) -> Result<App, String> {
         store,
         tokens: TokenMaker::new(keyring, options.token.clone()),
         passwords,
+        throttle: Throttle::new(options.throttle_address, options.throttle_account),
         cookie: CookieStyle::new(options.site.is_https()),
         origins: TrustedOrigins::new(&options.site),
         trusted_hops: options.site.trusted_hops,

@@ -13,10 +13,15 @@ use crate::session::Client;
 /// Whoever sent a request.
 #[derive(Debug, Clone)]
 pub struct Sender {
-    /// Where from.
-    pub address: IpAddr,
     /// What a session notes of them.
     pub client: Client,
+}
+
+impl Sender {
+    /// The client, with a session that outlives the browser or not.
+    pub fn remembered(self, remember: bool) -> Client {
+        Client { remember, ..self.client }
+    }
 }
 
 impl FromRequestParts<SharedApp> for Sender {
@@ -25,7 +30,7 @@ impl FromRequestParts<SharedApp> for Sender {
     async fn from_request_parts(parts: &mut Parts, app: &SharedApp) -> Result<Self, Infallible> {
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map_or_else(unknown_peer, |info| info.0);
         let address = address(&parts.headers, peer, app.trusted_hops);
-        Ok(Self { address, client: describe(&parts.headers, address) })
+        Ok(Self { client: describe(&parts.headers, address) })
     }
 }
 
@@ -57,7 +62,7 @@ fn address(headers: &HeaderMap, peer: SocketAddr, trusted_hops: u8) -> IpAddr {
 fn describe(headers: &HeaderMap, address: IpAddr) -> Client {
     let user_agent =
         headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    Client { ip_address: address.to_string(), user_agent: user_agent.to_owned() }
+    Client { ip_address: address, user_agent: user_agent.to_owned(), remember: true }
 }
 
 #[cfg(test)]

@@ -4,11 +4,14 @@ pub mod body;
 pub mod caller;
 pub mod client;
 pub mod cookie;
+pub mod feed;
 pub mod native;
 pub mod observe;
 pub mod origin;
 pub mod private;
 pub mod problem;
+pub mod return_path;
+pub mod wire;
 
 use axum::Router;
 use axum::http::StatusCode;
@@ -20,7 +23,7 @@ use problem::Problem;
 
 /// What is served on the public port.
 pub fn public_router(app: SharedApp) -> Router {
-    let router = Router::new().nest("/api/auth", native::routes()).with_state(app);
+    let router = Router::new().nest("/api/auth", native::routes().merge(wire::routes())).with_state(app);
     finish(router)
 }
 

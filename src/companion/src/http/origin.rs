@@ -49,6 +49,12 @@ impl TrustedOrigins {
         }
     }
 
+    /// Whether `url` leads to a trusted page.
+    pub fn trusts_url(&self, url: &str) -> bool {
+        let origin = Url::parse(url).map(|url| url.origin().ascii_serialization());
+        origin.is_ok_and(|origin| self.public.iter().chain(&self.others).any(|trusted| *trusted == origin))
+    }
+
     fn trusts(&self, origin: &str, headers: &HeaderMap) -> bool {
         if self.others.iter().any(|trusted| trusted == origin) {
             return true;

@@ -8,6 +8,7 @@ use axum::{Json, Router};
 use serde_json::json;
 
 use crate::app::SharedApp;
+use crate::http::feed;
 use crate::http::observe::Exporter;
 use crate::http::problem::Problem;
 
@@ -16,6 +17,7 @@ pub fn routes(metrics: Exporter) -> Router<SharedApp> {
     Router::new()
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
+        .route("/internal/revocations", get(feed::revocations))
         .route("/metrics", get(move |State(app): State<SharedApp>| async move { scrape(&app, &metrics) }))
 }
 

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::password::PoolError;
 use crate::store::StoreError;
+use crate::throttle::Wait;
 
 /// What went wrong with a request, as its sender is told. [`Problem::code`] is stable.
 #[derive(Debug, Clone)]
@@ -119,6 +120,18 @@ impl Problem {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "overloaded",
                 "Too many sign-ins at once; try again soon.",
+            )
+        }
+    }
+
+    /// 429: too many attempts.
+    pub fn throttled(wait: Wait) -> Self {
+        Self {
+            retry_after_seconds: Some(wait.seconds),
+            ..Self::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_attempts",
+                "Too many attempts; try again later.",
             )
         }
     }

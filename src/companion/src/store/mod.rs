@@ -11,11 +11,13 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 
+mod feed;
 mod revocations;
 mod sessions;
 mod users;
 
-pub use revocations::{Revocation, Revoked};
+pub use feed::{Entry, Page, Position};
+pub use revocations::RevokeUser;
 pub use sessions::Session;
 pub use users::{NewUser, User};
 

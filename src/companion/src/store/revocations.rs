@@ -1,82 +1,33 @@
 //! What is revoked, and until when it has to be remembered.
 
 use super::{Store, StoreError, on_pool};
+use crate::id::random_tag;
 
-/// One thing that is revoked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Revoked {
-    /// The token with this `jti`.
-    Token(String),
-    /// Every token of the subject with an `iat` before this instant, and those without `iat`.
-    Subject {
-        /// The tokens' `sub`.
-        subject: String,
-        /// Seconds since 1970.
-        issued_before_seconds: i64,
-    },
-}
+/// A gate may accept a token for a while after it expired (`clock_skew_seconds`), and two machines' clocks may
+/// differ: a revocation outlives its token by this.
+pub(super) const MARGIN_SECONDS: i64 = 600;
 
-/// A revocation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Revocation {
-    /// What.
-    pub revoked: Revoked,
-    /// When the tokens concerned have expired, so that it may be forgotten. Seconds since 1970.
-    pub expires_at_seconds: i64,
-}
-
-/// A gate may be configured to accept a token for a while after it expired (`clock_skew_seconds`), and two
-/// machines' clocks may differ: a revocation outlives its token by this.
-const MARGIN_SECONDS: i64 = 600;
-
+/// Takes the lock that puts revocations in an order, until the commit. An entry's sequence is given out under
+/// it, so entries become visible in the order of their sequence, and whoever has read one has read all before
+/// it.
+const LOCK: &str = "UPDATE revocation_feed SET head = head WHERE id = 1";
 const NEXT_SEQUENCE: &str = "UPDATE revocation_feed SET head = head + 1 WHERE id = 1 RETURNING head";
-const INSERT_REVOCATION: &str = "INSERT INTO revocations (sequence, tag, jti, subject, issued_before_seconds, expires_at_seconds) \
-     VALUES ($1, $2, $3, $4, $5, $6)";
+const INSERT_TOKEN: &str =
+    "INSERT INTO revocations (sequence, tag, jti, expires_at_seconds) VALUES ($1, $2, $3, $4)";
+const INSERT_SUBJECT: &str = "INSERT INTO revocations \
+     (sequence, tag, subject, issued_before_seconds, expires_at_seconds) VALUES ($1, $2, $3, $4, $5)";
 
-/// Appends a revocation within a transaction.
-///
-/// Moving `head` first takes a lock that lasts until the commit. So entries become visible in the order of
-/// their sequence, and a reader that has seen one has seen all before it.
-macro_rules! append_revocation {
-    ($transaction:expr, $revocation:expr) => {{
-        let (sequence,): (i64,) =
-            sqlx::query_as($crate::store::revocations::NEXT_SEQUENCE).fetch_one(&mut *$transaction).await?;
-        let row = $crate::store::revocations::Row::of($revocation);
-        sqlx::query($crate::store::revocations::INSERT_REVOCATION)
-            .bind(sequence)
-            .bind($crate::id::random_tag())
-            .bind(row.jti)
-            .bind(row.subject)
-            .bind(row.issued_before_seconds)
-            .bind(row.expires_at_seconds)
-            .execute(&mut *$transaction)
-            .await?;
-    }};
-}
-
-/// A revocation as its columns.
-pub(super) struct Row<'revocation> {
-    pub(super) jti: Option<&'revocation str>,
-    pub(super) subject: Option<&'revocation str>,
-    pub(super) issued_before_seconds: Option<i64>,
-    pub(super) expires_at_seconds: i64,
-}
-
-impl<'revocation> Row<'revocation> {
-    pub(super) fn of(revocation: &'revocation Revocation) -> Self {
-        let expires_at_seconds = revocation.expires_at_seconds.saturating_add(MARGIN_SECONDS);
-        match &revocation.revoked {
-            Revoked::Token(jti) => {
-                Self { jti: Some(jti), subject: None, issued_before_seconds: None, expires_at_seconds }
-            }
-            Revoked::Subject { subject, issued_before_seconds } => Self {
-                jti: None,
-                subject: Some(subject),
-                issued_before_seconds: Some(*issued_before_seconds),
-                expires_at_seconds,
-            },
-        }
-    }
+/// All of a user's tokens to be revoked.
+#[derive(Debug, Clone, Copy)]
+pub struct RevokeUser<'store> {
+    /// Whose.
+    pub user_id: &'store str,
+    /// Now, in milliseconds since 1970.
+    pub now_ms: i64,
+    /// How long the tokens live that are made now.
+    pub lifetime_seconds: i64,
+    /// The hash of the password as it was read, and the one to put in its place.
+    pub new_password: Option<(&'store str, &'store str)>,
 }
 
 impl Store {
@@ -106,29 +57,91 @@ impl Store {
         Ok(revoked)
     }
 
-    /// Ends one session for good: its token is revoked and its row removed, both or neither.
+    /// Ends sessions for good: their tokens are revoked and their rows removed, all or none. A token that is
+    /// revoked already is left as it is. Each token comes with the second at which it expires.
     ///
     /// # Errors
     /// [`StoreError::Database`].
-    pub async fn revoke_token(&self, jti: &str, expires_at_seconds: i64) -> Result<(), StoreError> {
-        let revocation = Revocation { revoked: Revoked::Token(jti.to_owned()), expires_at_seconds };
-        let done: Result<(), sqlx::Error> = on_pool!(self, pool => async {
+    pub async fn revoke_tokens(&self, tokens: &[(&str, i64)]) -> Result<(), StoreError> {
+        on_pool!(self, pool => async {
             let mut transaction = pool.begin().await?;
-            // First the lock that orders revocations; then look whether this one is there already, so that
-            // signing out again and again does not fill the feed.
-            let (known,): (bool,) = {
-                sqlx::query("UPDATE revocation_feed SET head = head WHERE id = 1").execute(&mut *transaction).await?;
-                sqlx::query_as("SELECT EXISTS (SELECT 1 FROM revocations WHERE jti = $1)")
-                    .bind(jti)
-                    .fetch_one(&mut *transaction)
-                    .await?
-            };
-            if !known {
-                append_revocation!(transaction, &revocation);
+            sqlx::query(LOCK).execute(&mut *transaction).await?;
+            for (jti, expires_at_seconds) in tokens {
+                let (known,): (bool,) =
+                    sqlx::query_as("SELECT EXISTS (SELECT 1 FROM revocations WHERE jti = $1)")
+                        .bind(jti)
+                        .fetch_one(&mut *transaction)
+                        .await?;
+                if !known {
+                    let (sequence,): (i64,) =
+                        sqlx::query_as(NEXT_SEQUENCE).fetch_one(&mut *transaction).await?;
+                    sqlx::query(INSERT_TOKEN)
+                        .bind(sequence)
+                        .bind(random_tag())
+                        .bind(jti)
+                        .bind(expires_at_seconds)
+                        .execute(&mut *transaction)
+                        .await?;
+                }
+                sqlx::query("DELETE FROM sessions WHERE id = $1").bind(jti).execute(&mut *transaction).await?;
             }
-            sqlx::query("DELETE FROM sessions WHERE id = $1").bind(jti).execute(&mut *transaction).await?;
             transaction.commit().await
+        }.await)?;
+        Ok(())
+    }
+
+    /// Ends everything that a user was issued up to now, and changes the password where one is given. The
+    /// second from which on the user's tokens are good again, which is the next one; `None`, and nothing is
+    /// done, where there is no such user or the password is not the one that was read.
+    ///
+    /// Tokens hold whole seconds, so of two tokens of one second it cannot be said which came first. All of
+    /// the current second are revoked, and the next one is issued in the second after: see
+    /// [`crate::app::App::begin_session`].
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn revoke_user(&self, revoke: RevokeUser<'_>) -> Result<Option<i64>, StoreError> {
+        let now_seconds = revoke.now_ms / 1000;
+        let (old_hash, new_hash) = revoke.new_password.unzip();
+        let done: Result<Option<i64>, sqlx::Error> = on_pool!(self, pool => async {
+            let mut transaction = pool.begin().await?;
+            sqlx::query(LOCK).execute(&mut *transaction).await?;
+            // An instant that another machine with a faster clock wrote is not taken back.
+            let valid_from: Option<(i64,)> = sqlx::query_as(
+                "UPDATE users SET password_hash = COALESCE($2, password_hash), updated_at = $4, \
+                 valid_from_seconds = CASE WHEN valid_from_seconds > $3 THEN valid_from_seconds ELSE $3 END \
+                 WHERE id = $1 AND ($5 IS NULL OR password_hash = $5) RETURNING valid_from_seconds")
+                .bind(revoke.user_id)
+                .bind(new_hash)
+                .bind(now_seconds + 1)
+                .bind(revoke.now_ms)
+                .bind(old_hash)
+                .fetch_optional(&mut *transaction)
+                .await?;
+            let Some((valid_from,)) = valid_from else { return Ok(None) };
+            // Sessions may have begun under a configuration with a longer life.
+            let (longest,): (Option<i64>,) =
+                sqlx::query_as("SELECT MAX(expires_at) FROM sessions WHERE user_id = $1")
+                    .bind(revoke.user_id)
+                    .fetch_one(&mut *transaction)
+                    .await?;
+            let expires_at = (valid_from + revoke.lifetime_seconds).max(longest.unwrap_or_default() / 1000);
+            let (sequence,): (i64,) = sqlx::query_as(NEXT_SEQUENCE).fetch_one(&mut *transaction).await?;
+            sqlx::query(INSERT_SUBJECT)
+                .bind(sequence)
+                .bind(random_tag())
+                .bind(revoke.user_id)
+                .bind(valid_from)
+                .bind(expires_at)
+                .execute(&mut *transaction)
+                .await?;
+            sqlx::query("DELETE FROM sessions WHERE user_id = $1")
+                .bind(revoke.user_id)
+                .execute(&mut *transaction)
+                .await?;
+            transaction.commit().await?;
+            Ok(Some(valid_from))
         }.await);
-        done.map_err(StoreError::from)
+        Ok(done?)
     }
 }

@@ -89,6 +89,7 @@ impl Store {
                     .bind(&session.user_agent)
                     .bind(session.created_at)
                     .bind(session.expires_at)
+                    .bind(session.remember)
                     .execute(&mut *transaction)
                     .await?;
             }
@@ -140,5 +141,83 @@ impl Store {
             .await
             .map(|_| ()))?;
         Ok(())
+    }
+
+    /// Changes the password from the one that `old` is the hash of, without ending sessions. `false`: it is
+    /// not that one any more.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn set_password(
+        &self,
+        id: &str,
+        old: &str,
+        new: &str,
+        now_ms: i64,
+    ) -> Result<bool, StoreError> {
+        let changed = on_pool!(self, pool => sqlx::query(
+            "UPDATE users SET password_hash = $3, updated_at = $4 WHERE id = $1 AND password_hash = $2")
+            .bind(id)
+            .bind(old)
+            .bind(new)
+            .bind(now_ms)
+            .execute(pool)
+            .await
+            .map(|done| done.rows_affected()))?;
+        Ok(changed > 0)
+    }
+
+    /// Writes what a person may change of their account; `None` leaves a field as it is.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn set_profile(
+        &self,
+        id: &str,
+        name: Option<&str>,
+        image: Option<Option<&str>>,
+        now_ms: i64,
+    ) -> Result<(), StoreError> {
+        on_pool!(self, pool => sqlx::query(
+            "UPDATE users SET name = COALESCE($2, name), image = CASE WHEN $3 THEN $4 ELSE image END, \
+             updated_at = $5 WHERE id = $1")
+            .bind(id)
+            .bind(name)
+            .bind(image.is_some())
+            .bind(image.flatten())
+            .bind(now_ms)
+            .execute(pool)
+            .await
+            .map(|_| ()))?;
+        Ok(())
+    }
+
+    /// Lets an account sign in, or not. `false`: there is no such account.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn set_disabled(&self, id: &str, disabled: bool, now_ms: i64) -> Result<bool, StoreError> {
+        let changed = on_pool!(self, pool => sqlx::query(
+            "UPDATE users SET disabled = $2, updated_at = $3 WHERE id = $1")
+            .bind(id)
+            .bind(disabled)
+            .bind(now_ms)
+            .execute(pool)
+            .await
+            .map(|done| done.rows_affected()))?;
+        Ok(changed > 0)
+    }
+
+    /// Up to `limit` accounts, by id, from the one after `after` on.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn users_after(&self, after: &str, limit: i64) -> Result<Vec<User>, StoreError> {
+        on_pool!(self, pool => sqlx::query_as("SELECT * FROM users WHERE id > $1 ORDER BY id LIMIT $2")
+            .bind(after)
+            .bind(limit)
+            .fetch_all(pool)
+            .await
+            .map_err(StoreError::from))
     }
 }

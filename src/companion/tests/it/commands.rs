@@ -77,7 +77,7 @@ fn without_a_good_secret_nothing_starts_and_the_way_out_is_named() {
 
 #[test]
 fn every_flag_has_an_environment_variable() {
-    for command in [&["serve"][..], &["token", "mint"], &["token", "inspect"]] {
+    for command in [&["serve"][..], &["token", "mint"], &["token", "inspect"], &["users", "create"]] {
         let help = text(&program().args(command).arg("--help").output().unwrap().stdout);
         let mut flags = 0;
         for option in help.split("\n      --").skip(1) {

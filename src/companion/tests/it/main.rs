@@ -3,6 +3,10 @@
 
 mod accounts;
 mod bad_input;
+mod clients;
 mod commands;
 mod companion;
 mod durability;
+mod postgres;
+mod setup;
+mod stores;

@@ -1,7 +1,7 @@
 //! The calls of our own interface, under `/api/auth`.
 
 use axum::Router;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::routing::{get, post};
 use serde::Serialize;
 
@@ -15,6 +15,8 @@ mod sign_out;
 mod sign_up;
 mod verify;
 
+pub(crate) use sign_out::cleared;
+
 /// The routes, without their prefix.
 pub fn routes() -> Router<SharedApp> {
     Router::new()
@@ -23,6 +25,7 @@ pub fn routes() -> Router<SharedApp> {
         .route("/me", get(me::me))
         .route("/verify", post(verify::verify))
         .route("/signout", post(sign_out::sign_out))
+        .route("/signout-everywhere", post(sign_out::sign_out_everywhere))
 }
 
 /// An account, as its owner sees it.
@@ -72,11 +75,18 @@ impl SignedInBody {
 }
 
 /// Response headers for an answer that holds a token: the cookie, and nothing that keeps a copy.
-pub fn signed_in_headers(app: &SharedApp, token: &str, lifetime_seconds: Option<i64>) -> HeaderMap {
+pub fn signed_in_headers(app: &SharedApp, token: &str, session: &Session) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    headers.insert(axum::http::header::CACHE_CONTROL, axum::http::HeaderValue::from_static("no-store"));
-    if let Some(cookie) = app.cookie.set(token, lifetime_seconds) {
-        headers.insert(axum::http::header::SET_COOKIE, cookie);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // What is left to the end, or the exact lifetime for one that has just begun.
+    let left_ms = session.expires_at.saturating_sub(clock::now_ms()).max(0);
+    let left_seconds = left_ms.saturating_add(999) / 1000;
+    if let Some(cookie) = app.cookie.set(token, session.remember.then_some(left_seconds)) {
+        headers.insert(header::SET_COOKIE, cookie);
+    }
+    // Where clients with Better Auth's bearer plugin look.
+    if let Ok(token) = HeaderValue::from_str(token) {
+        headers.insert("set-auth-token", token);
     }
     headers
 }

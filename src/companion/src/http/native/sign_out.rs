@@ -12,6 +12,16 @@ pub(super) async fn sign_out(State(app): State<SharedApp>, headers: HeaderMap) -
     Ok((StatusCode::NO_CONTENT, cleared(&app)).into_response())
 }
 
+/// `POST /signout-everywhere`
+pub(super) async fn sign_out_everywhere(
+    State(app): State<SharedApp>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let caller = app.caller(&headers, true).await?;
+    app.revoke_everything(&caller.user.id).await?;
+    Ok((StatusCode::NO_CONTENT, cleared(&app)).into_response())
+}
+
 impl App {
     /// Revokes the request's token. A cookie that has ended already needs nothing but to be cleared.
     ///
@@ -29,6 +39,6 @@ impl App {
 }
 
 /// The headers that take the cookie away.
-pub(super) fn cleared(app: &App) -> HeaderMap {
+pub(crate) fn cleared(app: &App) -> HeaderMap {
     app.cookie.clear().map(|cookie| (header::SET_COOKIE, cookie)).into_iter().collect()
 }

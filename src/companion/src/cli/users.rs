@@ -1,0 +1,227 @@
+use std::io::BufRead;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use serde::Deserialize;
+
+use super::Done;
+use crate::account;
+use crate::clock;
+use crate::email::Email;
+use crate::id;
+use crate::password;
+use crate::settings::StoreOptions;
+use crate::store::{NewUser, RevokeUser, Store, User};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum UsersCommand {
+    /// Print one line of JSON for each account: id, email, name, disabled, created_at.
+    List(List),
+    /// Make an account; the password is the first line of stdin.
+    Create(Create),
+    /// Refuse an account's sign-ins and revoke its tokens.
+    Disable(One),
+    /// Let a disabled account sign in again.
+    Enable(One),
+    /// Revoke every token that an account was issued so far; it may sign in again.
+    Revoke(One),
+    /// Make accounts from stdin, one JSON object a line: {"email": …, "name": …, "password_hash": …}.
+    ///
+    /// The hash is bcrypt's in any spelling ($2a$, $2b$, $2y$), as passlib writes it. Accounts that exist are
+    /// left alone; the first bad line ends the import, and the ones before it stay.
+    Import(Import),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct List {
+    #[command(flatten)]
+    store: StoreOptions,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Create {
+    #[command(flatten)]
+    store: StoreOptions,
+    /// The account's address.
+    #[arg(long, env = "JWT_GATE_USER_EMAIL")]
+    email: String,
+    /// What the person is called.
+    #[arg(long, env = "JWT_GATE_USER_NAME", default_value = "")]
+    name: String,
+    /// The bcrypt cost of the hash.
+    #[arg(long, env = "JWT_GATE_BCRYPT_COST", default_value_t = 12, value_parser = clap::value_parser!(u32).range(4..=31))]
+    bcrypt_cost: u32,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct One {
+    #[command(flatten)]
+    store: StoreOptions,
+    /// The account: its e-mail address or its id.
+    #[arg(env = "JWT_GATE_USER")]
+    user: String,
+    /// How long the companion's tokens live, and so how long gates have to remember what is revoked.
+    #[arg(long, env = "JWT_GATE_LIFETIME_SECONDS", default_value_t = 604_800, value_parser = clap::value_parser!(u32).range(1..=315_360_000), value_name = "SECONDS")]
+    lifetime_seconds: u32,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Import {
+    #[command(flatten)]
+    store: StoreOptions,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ImportLine {
+    email: String,
+    #[serde(default)]
+    name: String,
+    password_hash: String,
+}
+
+pub(super) fn run(command: UsersCommand) -> Done {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("no runtime: {error}"))?;
+    let done = runtime.block_on(async {
+        match command {
+            UsersCommand::List(list) => list.run().await,
+            UsersCommand::Create(create) => create.run().await,
+            UsersCommand::Disable(one) => one.set_disabled(true).await,
+            UsersCommand::Enable(one) => one.set_disabled(false).await,
+            UsersCommand::Revoke(one) => one.revoke().await,
+            UsersCommand::Import(import) => import.run().await,
+        }
+    });
+    done.map(|()| ExitCode::SUCCESS)
+}
+
+async fn open(options: &StoreOptions) -> Result<Store, String> {
+    Store::open(&options.database_url, options.database_connections).await.map_err(|error| error.to_string())
+}
+
+// === impl List ===
+
+impl List {
+    async fn run(self) -> Result<(), String> {
+        const PAGE: i64 = 1000;
+        let store = open(&self.store).await?;
+        let mut after = String::new();
+        loop {
+            let users = store.users_after(&after, PAGE).await.map_err(|error| error.to_string())?;
+            let Some(last) = users.last() else { return Ok(()) };
+            after.clone_from(&last.id);
+            for user in users {
+                let line = serde_json::json!({
+                    "id": user.id,
+                    "email": user.email,
+                    "name": user.name,
+                    "disabled": user.disabled,
+                    "created_at": clock::rfc3339(user.created_at),
+                });
+                println!("{line}");
+            }
+        }
+    }
+}
+
+// === impl Create ===
+
+impl Create {
+    async fn run(self) -> Result<(), String> {
+        let mut password = String::new();
+        std::io::stdin().lock().read_line(&mut password).map_err(|error| format!("stdin: {error}"))?;
+        let password = password.trim_end_matches(['\r', '\n']);
+        if let Err(unacceptable) = password::check_acceptable(password) {
+            return Err(account::describe(unacceptable).1.to_owned());
+        }
+        let hash = bcrypt::hash(password, self.bcrypt_cost).map_err(|error| error.to_string())?;
+        let store = open(&self.store).await?;
+        match insert(&store, &self.email, self.name, hash).await? {
+            Some(user) => {
+                println!("{}", user.id);
+                Ok(())
+            }
+            None => Err("there is an account with this e-mail address already".to_owned()),
+        }
+    }
+}
+
+async fn insert(store: &Store, email: &str, name: String, hash: String) -> Result<Option<User>, String> {
+    let email = Email::parse(email).map_err(|_| format!("{email:?} is not an e-mail address"))?;
+    if account::unacceptable_name(&name).is_some() {
+        return Err(format!("the name of {} is too long or holds control characters", email.as_str()));
+    }
+    let id = id::new_user_id();
+    let created_at = clock::now_ms();
+    let user = NewUser { id, email, name, image: None, password_hash: hash, created_at }.into_user();
+    let inserted = store.insert_user(&user, None).await.map_err(|error| error.to_string())?;
+    Ok(inserted.then_some(user))
+}
+
+// === impl One ===
+
+impl One {
+    async fn find(&self) -> Result<(Store, User), String> {
+        let store = open(&self.store).await?;
+        let found = match Email::parse(&self.user) {
+            Ok(email) => store.user_by_email(&email).await,
+            Err(_) => store.user_by_id(&self.user).await,
+        };
+        let user = found.map_err(|error| error.to_string())?;
+        user.map(|user| (store, user)).ok_or_else(|| format!("there is no account {:?}", self.user))
+    }
+
+    async fn set_disabled(self, disabled: bool) -> Result<(), String> {
+        let (store, user) = self.find().await?;
+        let now = clock::now_ms();
+        store.set_disabled(&user.id, disabled, now).await.map_err(|error| error.to_string())?;
+        // First no new session can begin, then what there is ends.
+        if disabled { self.revoke_tokens(&store, &user).await } else { Ok(()) }
+    }
+
+    async fn revoke(self) -> Result<(), String> {
+        let (store, user) = self.find().await?;
+        self.revoke_tokens(&store, &user).await
+    }
+
+    async fn revoke_tokens(&self, store: &Store, user: &User) -> Result<(), String> {
+        let revoke = RevokeUser {
+            user_id: &user.id,
+            now_ms: clock::now_ms(),
+            lifetime_seconds: self.lifetime_seconds.into(),
+            new_password: None,
+        };
+        store.revoke_user(revoke).await.map(|_| ()).map_err(|error| error.to_string())
+    }
+}
+
+// === impl Import ===
+
+impl Import {
+    async fn run(self) -> Result<(), String> {
+        let store = open(&self.store).await?;
+        let (mut imported, mut known) = (0_u64, 0_u64);
+        for (number, line) in (1_u64..).zip(std::io::stdin().lock().lines()) {
+            let line = line.map_err(|error| format!("line {number}: {error}"))?;
+            if line.trim().is_empty() {
+                continue;
+            }
+            // The parser's message may quote the line; the position is enough.
+            let account: ImportLine = serde_json::from_str(&line)
+                .map_err(|error| format!("line {number}, column {}: not such an object", error.column()))?;
+            if password::stored_cost(&account.password_hash).is_none() {
+                return Err(format!("line {number}: password_hash is not a bcrypt hash"));
+            }
+            match insert(&store, &account.email, account.name, account.password_hash).await {
+                Ok(Some(_)) => imported += 1,
+                Ok(None) => known += 1,
+                Err(error) => return Err(format!("line {number}: {error}")),
+            }
+        }
+        println!("{imported} imported, {known} were there already");
+        Ok(())
+    }
+}

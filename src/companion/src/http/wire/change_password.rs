@@ -1,0 +1,88 @@
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::{UserBody, render};
+use crate::account;
+use crate::app::SharedApp;
+use crate::http::body::Fields;
+use crate::http::client::Sender;
+use crate::http::native::signed_in_headers;
+use crate::http::problem::Problem;
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = WireChangedPassword)]
+pub(crate) struct ChangedBody {
+    /// A new token, where the others were revoked.
+    #[schema(required)]
+    token: Option<String>,
+    user: UserBody,
+}
+
+/// `POST /change-password`, in Better Auth's interface (`currentPassword`, `newPassword`,
+/// `revokeOtherSessions`) and in our own (`current_password`, `new_password`).
+pub(super) async fn change_password(
+    State(app): State<SharedApp>,
+    sender: Sender,
+    headers: HeaderMap,
+    fields: Fields,
+) -> Response {
+    if fields.has("newPassword") || fields.has("currentPassword") {
+        wire(&app, sender, &headers, fields).await.unwrap_or_else(render)
+    } else {
+        native(&app, sender, &headers, fields).await.unwrap_or_else(IntoResponse::into_response)
+    }
+}
+
+async fn wire(
+    app: &SharedApp,
+    sender: Sender,
+    headers: &HeaderMap,
+    mut fields: Fields,
+) -> Result<Response, Problem> {
+    let caller = app.caller(headers, true).await?;
+    let current = fields.required("currentPassword");
+    let new = account::read_new_password(&mut fields, "newPassword");
+    let revoke = fields.optional_flag("revokeOtherSessions").unwrap_or(false);
+    fields.finish()?;
+    let wrong = |problem: Problem| match problem.code {
+        "invalid_credentials" => {
+            Problem::new(StatusCode::BAD_REQUEST, "invalid_password", "Invalid password")
+        }
+        _ => problem,
+    };
+    let body = |token, user| Json(ChangedBody { token, user: UserBody::of(user) });
+    if !revoke {
+        app.change_password(&caller.user, &current, &new, &sender.client).await.map_err(wrong)?;
+        return Ok(body(None, &caller.user).into_response());
+    }
+    let changed = app.change_password_everywhere(caller.user, &current, &new, &sender.client).await;
+    let signed_in = app.begin_session(changed.map_err(wrong)?, &sender.client).await?;
+    let signed_in = signed_in.ok_or_else(Problem::overloaded)?;
+    let headers = signed_in_headers(app, &signed_in.token, &signed_in.session);
+    Ok((headers, body(Some(signed_in.token), &signed_in.user)).into_response())
+}
+
+/// Ends every session, the caller's too; a caller with a cookie gets one for a new session.
+async fn native(
+    app: &SharedApp,
+    sender: Sender,
+    headers: &HeaderMap,
+    mut fields: Fields,
+) -> Result<Response, Problem> {
+    let caller = app.caller(headers, true).await?;
+    let current = fields.required("current_password");
+    let new = account::read_new_password(&mut fields, "new_password");
+    fields.finish()?;
+    let from_cookie = caller.from_cookie;
+    let user = app.change_password_everywhere(caller.user, &current, &new, &sender.client).await?;
+    let headers = if from_cookie {
+        let signed_in = app.begin_session(user, &sender.client).await?.ok_or_else(Problem::overloaded)?;
+        signed_in_headers(app, &signed_in.token, &signed_in.session)
+    } else {
+        HeaderMap::new()
+    };
+    Ok((StatusCode::NO_CONTENT, headers).into_response())
+}

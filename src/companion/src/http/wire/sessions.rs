@@ -1,0 +1,115 @@
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::{SessionBody, StatusBody, UserBody};
+use crate::app::SharedApp;
+use crate::clock;
+use crate::http::body::Fields;
+use crate::http::caller;
+use crate::http::native::cleared;
+use crate::http::problem::Problem;
+use crate::store::Session;
+
+/// The most sessions that are shown or ended one by one.
+const MAX_SESSIONS: i64 = 1000;
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = WireCurrentSession)]
+pub(crate) struct CurrentBody {
+    session: SessionBody,
+    user: UserBody,
+}
+
+/// `GET /get-session`: `null` for whoever is not signed in.
+pub(super) async fn get_session(
+    State(app): State<SharedApp>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let (user, session) = match app.caller(&headers, false).await {
+        Ok(caller) => {
+            let session = app.store.session_by_id(caller.claims.id().unwrap_or_default()).await?;
+            (Some(caller.user), session)
+        }
+        Err(problem) if problem.status.is_client_error() => (None, None),
+        Err(problem) => return Err(problem),
+    };
+    let current = user
+        .zip(session)
+        .map(|(user, session)| CurrentBody { session: SessionBody::of(&session), user: UserBody::of(&user) });
+    // A cookie that no longer stands for anything is not kept.
+    let stale = current.is_none() && !matches!(app.cookie.read(&headers), Ok(None));
+    let mut response_headers = if stale { cleared(&app) } else { HeaderMap::new() };
+    response_headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok((response_headers, Json(current)).into_response())
+}
+
+/// `GET /list-sessions`
+pub(super) async fn list_sessions(
+    State(app): State<SharedApp>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let caller = app.caller(&headers, false).await?;
+    let sessions = app.store.sessions_of(&caller.user.id, clock::now_ms(), MAX_SESSIONS).await?;
+    let body: Vec<SessionBody> = sessions.iter().map(SessionBody::of).collect();
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response())
+}
+
+/// `POST /revoke-session`: one of the caller's own; any other is left alone without a word about it.
+pub(super) async fn revoke_session(
+    State(app): State<SharedApp>,
+    headers: HeaderMap,
+    mut fields: Fields,
+) -> Result<Response, Problem> {
+    let caller = app.caller(&headers, true).await?;
+    let token = fields.required("token");
+    fields.finish()?;
+    // A session's `token` is its id; the token that signing in gave out is taken as well.
+    let id = match app.tokens.verify(&token) {
+        Ok(claims) => claims.id().unwrap_or_default().to_owned(),
+        Err(_) => token,
+    };
+    let session = app.store.session_by_id(&id).await?.filter(|session| session.user_id == caller.user.id);
+    let Some(session) = session else { return Ok(Json(StatusBody { status: true }).into_response()) };
+    app.store.revoke_tokens(&[(&session.id, session.expires_at / 1000)]).await?;
+    let own = caller.claims.id() == Some(session.id.as_str());
+    let headers = if own { cleared(&app) } else { HeaderMap::new() };
+    Ok((headers, Json(StatusBody { status: true })).into_response())
+}
+
+/// `POST /revoke-sessions`: all of the caller's.
+pub(super) async fn revoke_sessions(
+    State(app): State<SharedApp>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let caller = app.caller(&headers, true).await?;
+    app.revoke_everything(&caller.user.id).await?;
+    Ok((cleared(&app), Json(StatusBody { status: true })).into_response())
+}
+
+/// `POST /revoke-other-sessions`: all of the caller's but this one.
+pub(super) async fn revoke_other_sessions(
+    State(app): State<SharedApp>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let caller = app.caller(&headers, true).await?;
+    loop {
+        let sessions = app.store.sessions_of(&caller.user.id, clock::now_ms(), MAX_SESSIONS).await?;
+        let others: Vec<(&str, i64)> = sessions
+            .iter()
+            .filter(|session| caller.claims.id() != Some(session.id.as_str()))
+            .map(|session: &Session| (session.id.as_str(), session.expires_at / 1000))
+            .collect();
+        if others.is_empty() {
+            return Ok(Json(StatusBody { status: true }).into_response());
+        }
+        app.store.revoke_tokens(&others).await?;
+    }
+}
+
+/// The session of a caller, where the token stands for one.
+pub(super) async fn session_of(app: &SharedApp, caller: &caller::Caller) -> Result<Option<Session>, Problem> {
+    Ok(app.store.session_by_id(caller.claims.id().unwrap_or_default()).await?)
+}

@@ -1,0 +1,48 @@
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+
+use super::{StatusBody, sessions};
+use crate::account;
+use crate::app::SharedApp;
+use crate::clock;
+use crate::http::body::Fields;
+use crate::http::native::signed_in_headers;
+use crate::http::problem::Problem;
+
+/// `POST /update-user`: name and picture. The cookie's token is made anew, so that the name in it is right.
+pub(super) async fn update_user(
+    State(app): State<SharedApp>,
+    headers: HeaderMap,
+    mut fields: Fields,
+) -> Result<Response, Problem> {
+    let caller = app.caller(&headers, true).await?;
+    if fields.has("email") {
+        let status = StatusCode::BAD_REQUEST;
+        return Err(Problem::new(status, "email_can_not_be_updated", "Email can not be updated"));
+    }
+    let changes_image = fields.has("image");
+    let name = fields.optional("name");
+    account::check_name(&mut fields, "name", name.as_deref().unwrap_or_default());
+    let image = fields.optional("image");
+    account::check_image(&mut fields, "image", image.as_deref());
+    fields.finish()?;
+    if name.is_none() && !changes_image {
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "no_fields_to_update", "No fields to update"));
+    }
+
+    let image = changes_image.then_some(image.as_deref());
+    app.store.set_profile(&caller.user.id, name.as_deref(), image, clock::now_ms()).await?;
+    let session = sessions::session_of(&app, &caller).await?;
+    let headers = match session.filter(|_| caller.from_cookie) {
+        Some(session) => {
+            let mut user = caller.user;
+            user.name = name.unwrap_or(user.name);
+            let token = app.tokens.issue(&user, &session, clock::now_seconds())?;
+            signed_in_headers(&app, &token, &session)
+        }
+        None => HeaderMap::new(),
+    };
+    Ok((headers, Json(StatusBody { status: true })).into_response())
+}
