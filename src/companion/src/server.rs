@@ -19,25 +19,30 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tower::ServiceExt;
 
-/// How long a client may take from the first to the last byte of a request's head.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+use crate::http::body::BodyTimeout;
+
 /// A request's head is refused with 431 past this.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// How long to pause where the system cannot give out more sockets.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves `router` on `listener` until `stop` says true, then waits up to `grace` for what is under way.
-pub async fn serve(
-    listener: TcpListener,
-    router: Router,
-    max_connections: usize,
-    mut stop: watch::Receiver<bool>,
-    grace: Duration,
-) {
-    let slots = Arc::new(Semaphore::new(max_connections));
+/// What a server allows.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Connections that are open at once.
+    pub max_connections: usize,
+    /// How long a client may take over a request's head or body, and between two requests.
+    pub client_timeout: Duration,
+    /// How long requests under way may take to end.
+    pub grace: Duration,
+}
+
+/// Serves `router` on `listener` until `stop` says true, then waits for what is under way.
+pub async fn serve(listener: TcpListener, router: Router, limits: Limits, mut stop: watch::Receiver<bool>) {
+    let slots = Arc::new(Semaphore::new(limits.max_connections));
     let graceful = GracefulShutdown::new();
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(MAX_HEAD_BYTES);
+    http.timer(TokioTimer::new()).header_read_timeout(limits.client_timeout).max_buf_size(MAX_HEAD_BYTES);
     loop {
         // First a slot, then a connection: those that find none wait in the kernel's backlog.
         let accepted = async {
@@ -57,7 +62,9 @@ pub async fn serve(
         };
         // Answers are small and complete: waiting to fill a packet only delays them.
         let _ = stream.set_nodelay(true);
-        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service(&router, peer)));
+        let connection = graceful.watch(
+            http.serve_connection(TokioIo::new(stream), service(&router, peer, limits.client_timeout)),
+        );
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a connection ended early");
@@ -66,7 +73,7 @@ pub async fn serve(
         });
     }
     drop(listener);
-    if tokio::time::timeout(grace, graceful.shutdown()).await.is_err() {
+    if tokio::time::timeout(limits.grace, graceful.shutdown()).await.is_err() {
         tracing::warn!("some requests did not end in time and are cut off");
     }
 }
@@ -75,11 +82,13 @@ pub async fn serve(
 fn service(
     router: &Router,
     peer: SocketAddr,
+    client_timeout: Duration,
 ) -> impl HttpService<Incoming, ResBody = Body, Error = Infallible, Future: Send + 'static> + Send + use<> {
     let router = router.clone();
     service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(ConnectInfo(peer));
+        request.extensions_mut().insert(BodyTimeout(client_timeout));
         router.clone().oneshot(request)
     })
 }

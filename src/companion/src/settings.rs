@@ -52,6 +52,11 @@ pub struct ServeOptions {
     #[arg(long, env = "JWT_GATE_MAX_CONNECTIONS", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_connections: u32,
 
+    /// How long a client may take over a request's head or body, and between two requests. Let Envoy's own
+    /// idle timeout for this cluster be shorter.
+    #[arg(long, env = "JWT_GATE_CLIENT_TIMEOUT_SECONDS", default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub client_timeout_seconds: u32,
+
     /// How long requests under way may take to end after SIGTERM or SIGINT.
     #[arg(long, env = "JWT_GATE_SHUTDOWN_SECONDS", default_value_t = 10, value_name = "SECONDS")]
     pub shutdown_seconds: u32,

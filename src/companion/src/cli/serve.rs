@@ -17,7 +17,7 @@ use crate::http::observe::Exporter;
 use crate::http::origin::TrustedOrigins;
 use crate::http::{private_router, public_router};
 use crate::password::PasswordPool;
-use crate::server;
+use crate::server::{self, Limits};
 use crate::session::TokenMaker;
 use crate::settings::{LogFormat, ServeOptions};
 use crate::store::Store;
@@ -56,10 +56,12 @@ async fn serve(options: &ServeOptions) -> Done {
     announce(&app, &public, &private)?;
 
     let (stopper, stop) = watch::channel(false);
-    let grace = Duration::from_secs(options.shutdown_seconds.into());
-    let connections = usize::try_from(options.max_connections).unwrap_or(usize::MAX);
-    let serve =
-        |listener, router| tokio::spawn(server::serve(listener, router, connections, stop.clone(), grace));
+    let limits = Limits {
+        max_connections: usize::try_from(options.max_connections).unwrap_or(usize::MAX),
+        client_timeout: Duration::from_secs(options.client_timeout_seconds.into()),
+        grace: Duration::from_secs(options.shutdown_seconds.into()),
+    };
+    let serve = |listener, router| tokio::spawn(server::serve(listener, router, limits, stop.clone()));
     let public = serve(public, public_router(Arc::clone(&app)));
     let private = serve(private, private_router(Arc::clone(&app), metrics));
 

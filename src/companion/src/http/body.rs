@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use jwt_gate_token::json;
@@ -12,8 +11,12 @@ use crate::http::problem::{FieldProblem, Problem};
 
 /// The longest body that is read.
 pub const MAX_BODY_BYTES: usize = 16 * 1024;
-/// How long a client may take to send its body.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client may take to send its body, where the server does not say.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a client may take to send its body: the server adds it to each request.
+#[derive(Debug, Clone, Copy)]
+pub struct BodyTimeout(pub Duration);
 
 /// The members of a JSON body, read one by one; what is wrong with them is collected.
 pub struct Fields {
@@ -26,7 +29,7 @@ impl<S: Send + Sync> FromRequest<S> for Fields {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         require_content_type(request.headers(), is_json)?;
-        let bytes = read_body(request.into_body()).await?;
+        let bytes = read_body(request).await?;
         Self::parse(&bytes)
     }
 }
@@ -39,9 +42,9 @@ impl Fields {
     pub async fn from_optional(request: Request) -> Result<Self, Problem> {
         let typed = request.headers().contains_key(header::CONTENT_TYPE);
         let acceptable = require_content_type(request.headers(), is_json);
-        let bytes = read_body(request.into_body()).await?;
+        let bytes = read_body(request).await?;
         if bytes.is_empty() {
-            return Ok(Self { members: Map::new(), problems: Vec::new() });
+            return Ok(Self::of(Map::new()));
         }
         if typed {
             acceptable?;
@@ -49,9 +52,14 @@ impl Fields {
         Self::parse(&bytes)
     }
 
+    /// Fields that came in another form.
+    pub fn of(members: Map<String, Value>) -> Self {
+        Self { members, problems: Vec::new() }
+    }
+
     fn parse(bytes: &[u8]) -> Result<Self, Problem> {
         match json::parse(bytes) {
-            Ok(Value::Object(members)) => Ok(Self { members, problems: Vec::new() }),
+            Ok(Value::Object(members)) => Ok(Self::of(members)),
             Ok(_) => Err(Problem::fields(vec![FieldProblem {
                 field: "",
                 code: "type",
@@ -121,10 +129,11 @@ impl Fields {
 ///
 /// # Errors
 /// 413 where it is longer, 408 where it takes too long, 400 where it breaks off.
-pub async fn read_body(body: Body) -> Result<Vec<u8>, Problem> {
+pub async fn read_body(request: Request) -> Result<Vec<u8>, Problem> {
     use http_body_util::{BodyExt, LengthLimitError, Limited};
-    let read = Limited::new(body, MAX_BODY_BYTES).collect();
-    match tokio::time::timeout(BODY_TIMEOUT, read).await {
+    let timeout = request.extensions().get::<BodyTimeout>().map_or(DEFAULT_TIMEOUT, |timeout| timeout.0);
+    let read = Limited::new(request.into_body(), MAX_BODY_BYTES).collect();
+    match tokio::time::timeout(timeout, read).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes().to_vec()),
         Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => Err(Problem::new(
             StatusCode::PAYLOAD_TOO_LARGE,
@@ -156,9 +165,14 @@ pub fn require_content_type(headers: &HeaderMap, acceptable: fn(&str) -> bool) -
         Err(Problem::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "unsupported_media_type",
-            "Send the body as application/json.",
+            "The body is of a type that this call does not take.",
         ))
     }
+}
+
+/// What an HTML form sends.
+pub fn is_form(media_type: &str) -> bool {
+    media_type == "application/x-www-form-urlencoded"
 }
 
 fn is_json(media_type: &str) -> bool {

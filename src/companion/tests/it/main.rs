@@ -7,6 +7,8 @@ mod clients;
 mod commands;
 mod companion;
 mod durability;
+mod limits;
+mod pages;
 mod postgres;
 mod setup;
 mod stores;

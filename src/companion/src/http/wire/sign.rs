@@ -7,9 +7,10 @@ use serde::Serialize;
 use super::UserBody;
 use crate::account::{self, SignUp, SignedIn};
 use crate::app::{App, SharedApp};
-use crate::http::body::Fields;
+use crate::http::body::{self, Fields};
 use crate::http::client::Sender;
 use crate::http::native::{cleared, signed_in_headers};
+use crate::http::pages;
 use crate::http::problem::Problem;
 use crate::http::return_path;
 
@@ -90,6 +91,10 @@ pub(super) async fn sign_in(
 
 /// `POST /sign-out`
 pub(super) async fn sign_out(State(app): State<SharedApp>, headers: HeaderMap) -> Result<Response, Problem> {
+    // A page's form comes here too, and its sender is a person.
+    if body::require_content_type(&headers, body::is_form).is_ok() {
+        return Ok(pages::submit_sign_out(State(app), headers).await);
+    }
     app.sign_out(&headers).await?;
     Ok((cleared(&app), Json(SuccessBody { success: true })).into_response())
 }
