@@ -56,7 +56,8 @@ impl Stack {
         let backend = Whoami::start()?;
         let configuration = Substitutions {
             public: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
-            companion: auth,
+            companion: auth.public,
+            companion_private: auth.private,
             backend: backend.address(),
             wasm: &programs.wasm,
         };
@@ -87,7 +88,13 @@ fn new_secret() -> Result<String> {
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-fn start_companion(program: &Path, secret: &str, folder: &Path) -> Result<(Guarded, SocketAddr)> {
+/// Where the companion listens, as it announces it.
+struct Announced {
+    public: SocketAddr,
+    private: SocketAddr,
+}
+
+fn start_companion(program: &Path, secret: &str, folder: &Path) -> Result<(Guarded, Announced)> {
     let log = log_path(folder, "companion");
     let mut command = Command::new(program);
     command
@@ -99,21 +106,24 @@ fn start_companion(program: &Path, secret: &str, folder: &Path) -> Result<(Guard
         .current_dir(folder)
         .stdout(Stdio::piped());
     let mut companion = Guarded::start("companion", &mut command, &log, folder)?;
-    let announced = companion.take_stdout().map(announced_address).transpose();
+    let announced = companion.take_stdout().map(announced).transpose();
     match announced {
-        Ok(Some(address)) => Ok((companion, address)),
+        Ok(Some(announced)) => Ok((companion, announced)),
         Ok(None) => bail!("the companion's standard output is not to be read"),
         Err(error) => Err(error).with_context(|| format!("the companion did not start\n{}", end_of(&log))),
     }
 }
 
 /// The companion prints one line of JSON when it listens.
-fn announced_address(stdout: impl Read) -> Result<SocketAddr> {
+fn announced(stdout: impl Read) -> Result<Announced> {
     let mut line = String::new();
     BufReader::new(stdout).read_line(&mut line)?;
-    let line: Value = serde_json::from_str(&line).context("it announced no address")?;
-    let address = line.get("public").and_then(Value::as_str).context("it announced no public address")?;
-    Ok(address.parse()?)
+    let line: Value = serde_json::from_str(&line).context("it announced no addresses")?;
+    let address = |name: &str| -> Result<SocketAddr> {
+        let address = line.get(name).and_then(Value::as_str);
+        Ok(address.with_context(|| format!("it announced no {name} address"))?.parse()?)
+    };
+    Ok(Announced { public: address("public")?, private: address("private")? })
 }
 
 fn start_envoy(
@@ -173,6 +183,7 @@ fn listening(admin: &Path) -> Option<(SocketAddr, SocketAddr)> {
 struct Substitutions<'demo> {
     public: SocketAddr,
     companion: SocketAddr,
+    companion_private: SocketAddr,
     backend: SocketAddr,
     wasm: &'demo Path,
 }
@@ -185,6 +196,7 @@ impl Substitutions<'_> {
         let substitutions = [
             ("{address: 0.0.0.0, port_value: 8080}", at(self.public)),
             ("{address: companion, port_value: 3000}", at(self.companion)),
+            ("{address: companion, port_value: 3001}", at(self.companion_private)),
             ("{address: backend, port_value: 8000}", at(self.backend)),
             ("{address: 127.0.0.1, port_value: 9901}", at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))),
             // A JSON string is a YAML one too, whatever the path holds.
@@ -224,13 +236,18 @@ mod tests {
         let substitutions = Substitutions {
             public: address(1),
             companion: address(2),
-            backend: address(3),
+            companion_private: address(3),
+            backend: address(4),
             wasm: Path::new("/tmp/a \"path\"/jwt_gate.wasm"),
         };
         let text = substitutions.apply(include_str!("../../../envoy/envoy.yaml")).unwrap();
-        for expected in
-            ["port_value: 1}", "port_value: 2}", "port_value: 3}", r#""/tmp/a \"path\"/jwt_gate.wasm""#]
-        {
+        for expected in [
+            "port_value: 1}",
+            "port_value: 2}",
+            "port_value: 3}",
+            "port_value: 4}",
+            r#""/tmp/a \"path\"/jwt_gate.wasm""#,
+        ] {
             assert!(text.contains(expected), "{expected}");
         }
     }
