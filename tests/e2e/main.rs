@@ -4,16 +4,22 @@
 
 mod boundary;
 mod bytes;
+mod clients;
+mod companion;
 mod forms;
 mod harness;
 mod identity;
 mod locations;
+mod observability;
 mod paths;
 mod providers;
 mod refused_config;
 mod replies;
+mod route_override;
 mod rules;
 mod tokens;
+mod upgrade;
+mod workers;
 
 use std::sync::OnceLock;
 
@@ -40,6 +46,8 @@ fn listeners() -> Vec<Listener> {
         paths::listeners,
         replies::listeners,
         providers::listeners,
+        observability::listeners,
+        route_override::listeners,
     ] {
         all.extend(more());
     }

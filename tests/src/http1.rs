@@ -147,7 +147,6 @@ impl Request {
     }
 
     /// Sends it over a connection of its own; the test fails where no whole answer comes back.
-    #[must_use]
     pub fn send(&self, port: u16) -> Answer {
         self.try_send(port).unwrap_or_else(|error| panic!("no answer to {self:?}: {error}"))
     }

@@ -1,0 +1,138 @@
+//! Identity and reason where operators look for them: counters, access logs, Envoy's RBAC filter.
+
+use jwt_gate_tests::{Listener, Request, forge, http2};
+use serde_json::{Value, json};
+
+use crate::{app, envoy, provider, with};
+
+const ACCESS_LOG: &str = "access %REQ(X-TAG)% code=%FILTER_STATE(wasm.jwt_gate.code:PLAIN)% \
+     subject=%FILTER_STATE(wasm.jwt_gate.subject:PLAIN)% payload=%FILTER_STATE(wasm.identity:PLAIN)% \
+     user=%REQ(X-USER-ID)% details=%RESPONSE_CODE_DETAILS%";
+
+pub(crate) fn listeners() -> Vec<Listener> {
+    let stateful = with(provider(), json!({"payload_in_filter_state": "identity"}));
+    let logged = with(app(), json!({"providers": {"app": stateful}}));
+    vec![
+        Listener::gated("logged", logged.clone()).access_log(ACCESS_LOG),
+        Listener::gated("counted", with(app(), json!({"stat_prefix": "e2e_counted"}))),
+        Listener::gated("rbac", logged).after(rbac()),
+    ]
+}
+
+/// Lets in user_1 alone, whom it knows from the filter state that the gate set.
+fn rbac() -> Value {
+    json!({
+        "name": "envoy.filters.http.rbac",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC",
+            "rules": {"action": "ALLOW", "policies": {"user_1": {
+                "permissions": [{"any": true}],
+                "principals": [{"filter_state": {
+                    "key": "wasm.jwt_gate.subject",
+                    "string_match": {"exact": "user_1"},
+                }}],
+            }}},
+        },
+    })
+}
+
+fn line(tag: &str) -> String {
+    let lines = envoy().log_lines(&format!("access {tag} "));
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    lines[0].clone()
+}
+
+#[test]
+fn an_access_log_shows_who_called_and_why_not_and_never_a_token() {
+    let port = envoy().port("logged");
+    let token = forge::token("user_1", json!({"email": "ada@example.com"}));
+    let bad = forge::token_of(forge::OTHER_SECRET, &forge::claims("mallory", json!({})));
+    let tagged =
+        |path: &str, tag: &str| Request::get(path).header("x-tag", tag).header("x-user-id", "spoofed");
+    tagged("/api/me", "log-good").bearer(&token).send(port).reached();
+    tagged("/public", "log-public").send(port).reached();
+    tagged("/api/me", "log-missing").send(port).assert_denied(401, "missing_token");
+    tagged("/api/me", "log-bad").bearer(&bad).send(port).assert_denied(401, "bad_signature");
+    tagged("/admin/", "log-forbidden").bearer(&token).send(port).assert_denied(403, "forbidden");
+    tagged("/none", "log-no-rule").send(port).assert_denied(403, "no_rule");
+
+    let good = line("log-good");
+    for part in ["code=allowed", "subject=user_1", "user=user_1", "\"email\":\"ada@example.com\""] {
+        assert!(good.contains(part), "{part}: {good}");
+    }
+    assert!(line("log-public").contains("code=public subject=- payload=- user=-"), "{}", line("log-public"));
+    for (tag, code) in [
+        ("log-missing", "missing_token"),
+        ("log-bad", "bad_signature"),
+        ("log-forbidden", "forbidden"),
+        ("log-no-rule", "no_rule"),
+    ] {
+        let line = line(tag);
+        assert!(line.contains(&format!("code={code} ")), "{line}");
+        assert!(line.contains("user=-"), "a spoofed identity is in the log: {line}");
+    }
+    let log = envoy().log();
+    for secret in [&token, &bad, forge::SECRET, forge::OTHER_SECRET] {
+        assert!(!log.contains(secret), "the log holds a token or a secret");
+        assert!(!log.contains(secret.rsplit('.').next().unwrap()), "the log holds a signature");
+    }
+}
+
+#[test]
+fn every_verdict_is_counted_and_prometheus_can_scrape_it() {
+    let envoy = envoy();
+    let port = envoy.port("counted");
+    let good = forge::token("user_1", json!({}));
+    let expect = |name: &str| envoy.admin().counter(&format!("e2e_counted.{name}"));
+    assert_eq!(expect("allowed"), 0);
+    for _ in 0..3 {
+        Request::get("/api/me").bearer(&good).send(port).reached();
+    }
+    Request::get("/public").send(port).reached();
+    Request::get("/optional/x").send(port).reached();
+    http2::send(&Request::get("/public"), port).reached();
+    let other_key =
+        |header: &str| forge::sign(forge::OTHER_SECRET, header, forge::claims("a", json!({})).to_string());
+    let denied = |code: &str, request: Request| {
+        request.send(port);
+        assert_eq!(expect(&format!("denied.{code}")), 1, "{code}");
+    };
+    let get = || Request::get("/api/me");
+    denied("missing_token", get());
+    denied("malformed", get().bearer("bad"));
+    denied("bad_signature", get().bearer(other_key(r#"{"alg":"HS256"}"#)));
+    denied("unknown_key", get().bearer(other_key(r#"{"alg":"HS256","kid":"x"}"#)));
+    denied("expired", get().bearer(forge::token("a", json!({"exp": 1}))));
+    denied("not_yet_valid", get().bearer(forge::token("a", json!({"nbf": forge::now() + 3600}))));
+    denied("lifetime", get().bearer(forge::token("a", json!({"exp": null}))));
+    denied("claim", get().bearer(forge::token("a", json!({"sub": null}))));
+    denied("audience", get().bearer(forge::token("a", json!({"aud": "jwt-gate/internal"}))));
+    denied("ambiguous", get().bearer("a").bearer("b"));
+    denied("too_large", get().bearer("a".repeat(17_000)));
+    denied("forbidden", Request::get("/admin/").bearer(&good));
+    denied("no_rule", Request::get("/none"));
+    assert_eq!(expect("allowed"), 3);
+    assert_eq!(expect("public"), 3);
+    // The same token four times: verified once, remembered three times.
+    assert_eq!(expect("cache.hit"), 3);
+
+    let scrape = envoy.admin().get("/stats/prometheus");
+    for name in ["e2e_counted_allowed", "e2e_counted_denied_expired", "e2e_counted_cache_hit"] {
+        assert!(
+            scrape.lines().any(|line| line.contains(name) && !line.starts_with('#')),
+            "{name}:\n{scrape}"
+        );
+    }
+}
+
+#[test]
+fn envoys_rbac_filter_can_decide_by_the_identity_that_the_gate_found() {
+    let port = envoy().port("rbac");
+    let get = |sub: &str| Request::get("/api/me").bearer(forge::token(sub, json!({}))).send(port);
+    get("user_1").reached();
+    let answer = get("user_2");
+    assert_eq!((answer.status, answer.text().as_str()), (403, "RBAC: access denied"));
+    let answer = Request::get("/public").header("x-user-id", "user_1").send(port);
+    assert_eq!(answer.status, 403, "{answer:?}");
+    Request::get("/api/me").send(port).assert_denied(401, "missing_token");
+}
