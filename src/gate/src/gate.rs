@@ -134,6 +134,12 @@ impl Gate {
         self.revocations.as_ref().map(|revocations| &revocations.watch)
     }
 
+    /// Shares the revocation list of `other`, where both follow the same feed; whether it does.
+    pub fn join(&mut self, other: &Self) -> bool {
+        let pair = self.revocations.as_mut().zip(other.watch());
+        pair.is_some_and(|(revocations, watch)| revocations.watch.join(watch))
+    }
+
     /// The request for what is new on the revocation list, where there is one.
     #[must_use]
     pub fn revocation_call(&self, now: NumericDate) -> Option<Call> {

@@ -4,7 +4,8 @@
 //! It reads headers as bytes: the SDK's string getters panic on a header that is not UTF-8, which a client
 //! may send. And it lets nothing through where it has no configuration.
 
-use std::rc::Rc;
+use std::cell::RefCell;
+use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use log::{error, info, warn};
@@ -16,7 +17,7 @@ use crate::gate::{Edit, Gate, Pass, Verdict};
 use crate::metrics::Metrics;
 use crate::reply::Reply;
 use crate::request::Request;
-use crate::revocation::{Answer, Change, Watch};
+use crate::revocation::{Answer, Change, MAX_ANSWER_BYTES, Watch};
 use crate::{Code, config};
 
 /// The filter state in which access logs find what was decided: `%FILTER_STATE(wasm.jwt_gate.code:PLAIN)%`.
@@ -27,18 +28,26 @@ const SUBJECT_PROPERTY: &str = "jwt_gate.subject";
 
 proxy_wasm::main! {{
     proxy_wasm::set_log_level(LogLevel::Info);
-    proxy_wasm::set_root_context(|_| Box::new(Root { running: None, calling: false, started: Instant::now() }));
+    proxy_wasm::set_root_context(|_| Box::new(Root { running: None, calling: false }));
 }}
 
 /// How soon after its start a plugin first asks for revocations. Envoy's clusters are not up any earlier.
 const FIRST_CALL: Duration = Duration::from_millis(20);
+
+thread_local! {
+    /// When this VM, which has one thread, was started.
+    static STARTED: Instant = Instant::now();
+
+    /// The plugins of this VM. Envoy configures the new one of an updated configuration while the old one
+    /// still serves.
+    static PLUGINS: RefCell<Vec<Weak<Running>>> = const { RefCell::new(Vec::new()) };
+}
 
 /// One plugin in one worker's VM.
 struct Root {
     running: Option<Rc<Running>>,
     /// Whether a call for revocations has not been answered yet.
     calling: bool,
-    started: Instant,
 }
 
 /// A plugin that has a configuration.
@@ -62,9 +71,12 @@ impl Context for Root {
         let headers = hostcalls::get_map_bytes(MapType::HttpCallResponseHeaders).unwrap_or_default();
         // A call that was not answered comes back without headers.
         let status = headers.iter().find(|(name, _)| name == ":status").map(|(_, value)| value.as_slice());
-        let body = hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, body_size).ok().flatten();
+        // What is longer is cut; then it is no JSON, and counted.
+        let body_size = body_size.min(MAX_ANSWER_BYTES);
+        let body = hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, body_size);
+        let body = body.ok().flatten();
         let answer = match (status, now()) {
-            (Some(status), Some(now)) => watch.answer(status, &body.unwrap_or_default(), now, self.instant()),
+            (Some(status), Some(now)) => watch.answer(status, &body.unwrap_or_default(), now, instant()),
             _ => watch.failed(),
         };
         match answer {
@@ -93,7 +105,7 @@ impl RootContext for Root {
         let compiled =
             config::read(&bytes.unwrap_or_default()).and_then(|config| Gate::new(config, &environment));
         match compiled {
-            Ok(gate) => {
+            Ok(mut gate) => {
                 for (provider, kids) in gate.key_ids() {
                     info!("jwt-gate: provider {provider} verifies with kid {}", kids.join(", "));
                 }
@@ -101,7 +113,10 @@ impl RootContext for Root {
                 if gate.watch().is_some() {
                     let _ = hostcalls::set_tick_period(FIRST_CALL);
                 }
-                self.running = Some(Rc::new(Running { gate, metrics }));
+                join_others(&mut gate);
+                let running = Rc::new(Running { gate, metrics });
+                PLUGINS.with_borrow_mut(|plugins| plugins.push(Rc::downgrade(&running)));
+                self.running = Some(running);
                 true
             }
             Err(error) => {
@@ -138,7 +153,7 @@ impl Root {
     /// Looks at the age of the revocation list.
     fn look(&self, running: &Running) {
         let Some(watch) = running.gate.watch() else { return };
-        match watch.tick(self.instant()) {
+        match watch.tick(instant()) {
             Some(Change::Fresh) => info!("jwt-gate: revocations are up to date"),
             Some(Change::Stale { allowed }) => warn!(
                 "jwt-gate: revocations are stale, {} calls have failed; good tokens {} (when_stale)",
@@ -147,13 +162,23 @@ impl Root {
             ),
             None => {}
         }
-        running.metrics.revocations(watch, self.instant());
+        running.metrics.revocations(watch, instant());
     }
+}
 
-    /// Seconds on a clock that only goes forward.
-    fn instant(&self) -> f64 {
-        self.started.elapsed().as_secs_f64()
-    }
+/// Gives `gate` the revocation list of another plugin of this VM that follows the same feed. The last one
+/// that was configured is the one whose place it takes.
+fn join_others(gate: &mut Gate) {
+    PLUGINS.with_borrow_mut(|plugins| {
+        plugins.retain(|plugin| plugin.strong_count() > 0);
+        let mut others = plugins.iter().rev().filter_map(Weak::upgrade);
+        others.any(|other| gate.join(&other.gate));
+    });
+}
+
+/// Seconds on a clock that only goes forward.
+fn instant() -> f64 {
+    STARTED.with(Instant::elapsed).as_secs_f64()
 }
 
 /// The time of day, in seconds since 1970; `None` where it cannot be told, and then no token can be judged.

@@ -1,6 +1,7 @@
 //! Following the companion's feed.
 
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 
 use jwt_gate_token::{INTERNAL_AUDIENCE, Keyring, NumericDate, VerifiedClaims, issue};
 use serde_json::json;
@@ -13,7 +14,7 @@ use crate::denial::Code;
 const TOKEN_LIFETIME_SECONDS: f64 = 30.0;
 
 /// The largest answer that is read, in bytes.
-const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
+pub const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
 
 /// The longest cursor that is sent back, in bytes.
 const MAX_CURSOR_BYTES: usize = 256;
@@ -26,7 +27,8 @@ pub struct Watch {
     interval_ms: u32,
     max_staleness_seconds: f64,
     when_stale: WhenStale,
-    list: RefCell<List>,
+    /// Shared with the other plugins of this VM that follow the same feed.
+    list: Rc<RefCell<List>>,
     cursor: RefCell<String>,
     /// When the list was last known to be complete; of the clock that only goes forward, in seconds.
     complete_at: Cell<Option<f64>>,
@@ -102,12 +104,26 @@ impl Watch {
             interval_ms: config.interval_ms,
             max_staleness_seconds: f64::from(config.max_staleness_ms) / 1000.0,
             when_stale: config.when_stale,
-            list: RefCell::new(List::new(clock_skew_seconds)),
+            list: Rc::new(RefCell::new(List::new(clock_skew_seconds))),
             cursor: RefCell::default(),
             complete_at: Cell::new(None),
             state: Cell::new(State::CatchingUp),
             failures: Cell::new(0),
         })
+    }
+
+    /// Goes on from where `other` is, where both follow the same feed: a plugin whose configuration was
+    /// updated has nothing to catch up with, and no revoked token passes meanwhile. Whether it does.
+    pub fn join(&mut self, other: &Self) -> bool {
+        let same_feed = self.cluster == other.cluster && self.path == other.path;
+        if !same_feed || !self.list.borrow().lasts_as_long_as(&other.list.borrow()) {
+            return false;
+        }
+        self.list = Rc::clone(&other.list);
+        self.cursor.replace(other.cursor.borrow().clone());
+        self.complete_at.set(other.complete_at.get());
+        self.state.set(other.state.get());
+        true
     }
 
     /// How often to ask, in milliseconds.
@@ -329,6 +345,37 @@ mod tests {
         answer(&watch, json!({"cursor": "c9", "jti": [["j1", NOW + 600.0]]}));
         assert_eq!(answer(&watch, json!({"cursor": "d1", "reset": true, "jti": []})), Answer::Complete);
         assert!(watch.refusal(&claims(json!({"jti": "j1"}))).is_some());
+    }
+
+    #[test]
+    fn a_plugin_with_a_new_configuration_goes_on_where_the_old_one_was() {
+        let old = watch("deny");
+        answer(&old, json!({"cursor": "c1", "jti": [["j1", NOW + 600.0]]}));
+        old.tick(1.0);
+        let mut new = watch("deny");
+        assert!(new.join(&old));
+        assert_eq!(path(&new), "/internal/revocations?since=c1");
+        assert!(new.refusal(&claims(json!({"jti": "j1"}))).is_some());
+        assert_eq!(new.refusal(&claims(json!({"jti": "j2"}))), None, "it is as fresh as the old one");
+        assert_eq!(new.age_seconds(5.0), Some(4.0));
+        answer(&new, json!({"cursor": "c2", "jti": [["j2", NOW + 600.0]]}));
+        assert!(old.refusal(&claims(json!({"jti": "j2"}))).is_some(), "there is one list for both");
+        assert_eq!(new.entries(), 2);
+    }
+
+    #[test]
+    fn a_plugin_that_follows_another_feed_has_a_list_of_its_own() {
+        let old = watch("allow");
+        answer(&old, json!({"cursor": "c1", "jti": [["j1", NOW + 600.0]]}));
+        for (config, skew) in [
+            (json!({"cluster": "other"}), 60),
+            (json!({"cluster": "companion", "path": "/other"}), 60),
+            (json!({"cluster": "companion"}), 120),
+        ] {
+            let mut new = Watch::new(serde_json::from_value(config).unwrap(), skew).unwrap();
+            assert!(!new.join(&old));
+            assert_eq!((new.entries(), path(&new).contains("since")), (0, false));
+        }
     }
 
     #[test]

@@ -41,6 +41,11 @@ impl List {
         Self { tokens: Table::new(), subjects: Table::new(), max_entries: MAX_ENTRIES, clock_skew_seconds }
     }
 
+    /// Whether revocations are remembered for equally long.
+    pub(super) fn lasts_as_long_as(&self, other: &Self) -> bool {
+        self.clock_skew_seconds.total_cmp(&other.clock_skew_seconds).is_eq()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.tokens.len().saturating_add(self.subjects.len())
     }
@@ -62,6 +67,8 @@ impl List {
         for (subject, issued_before, expires) in &page.sub {
             self.subjects.insert(subject, *issued_before, seconds(*expires + self.clock_skew_seconds), now);
         }
+        self.tokens.prune_next(now);
+        self.subjects.prune_next(now);
         true
     }
 

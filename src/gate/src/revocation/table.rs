@@ -1,20 +1,23 @@
 //! A compact map from hashed names to what is known of them.
 
-use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 
-/// How many entries are put aside before they are merged into the sorted ones, at the least.
-const MIN_RECENT: usize = 1024;
+/// The bits of a hash that choose a bucket, and so how many buckets there are.
+const BUCKET_BITS: u32 = 10;
 
-/// A map in two parts: a sorted vector, 16 bytes an entry (24 with a value), and a small hash map of recent
-/// entries that is merged into it as it grows. It holds a 64-bit hash in place of the name, keyed with a key
-/// of this VM's own, so that nobody can look for collisions; by chance, a good token would be taken for a
-/// revoked one once in 2^64 / entries look-ups.
+/// A map from 64-bit hashes, 16 bytes an entry (24 with a value) and an eighth of it to grow: sorted vectors,
+/// one for each beginning of a hash. An insertion moves part of one vector, a thousandth of the map, so that
+/// no request waits for more, and memory never holds the map twice (a VM's memory does not shrink).
+///
+/// The hash stands in place of the name and is keyed with a key of this VM's own, so that nobody can look for
+/// collisions; by chance, a good token would be taken for a revoked one once in 2^64 / entries look-ups.
 #[derive(Debug)]
 pub(super) struct Table<V> {
     hasher: RandomState,
-    sorted: Vec<Entry<V>>,
-    recent: HashMap<u64, Entry<V>>,
+    buckets: Vec<Vec<Entry<V>>>,
+    len: usize,
+    /// Which bucket is looked through for what has expired next.
+    next_pruned: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -27,41 +30,52 @@ pub(super) struct Entry<V> {
 
 impl<V: Copy + PartialOrd> Table<V> {
     pub(super) fn new() -> Self {
-        Self { hasher: RandomState::new(), sorted: Vec::new(), recent: HashMap::new() }
+        Self { hasher: RandomState::new(), buckets: Vec::new(), len: 0, next_pruned: 0 }
     }
 
-    /// How many entries there are; one that is in both parts counts twice until they are merged.
+    /// How many entries there are, expired ones that were not dropped yet among them.
     pub(super) fn len(&self) -> usize {
-        self.sorted.len().saturating_add(self.recent.len())
+        self.len
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.sorted.is_empty() && self.recent.is_empty()
+        self.len == 0
     }
 
     /// The bytes that the entries take, spare capacity included.
     #[cfg(test)]
     pub(super) fn bytes(&self) -> usize {
-        let entry = size_of::<Entry<V>>();
-        let sorted = self.sorted.capacity().saturating_mul(entry);
-        // A hash map keeps a key and a control byte beside each entry.
-        let recent =
-            self.recent.capacity().saturating_mul(entry.saturating_add(size_of::<u64>()).saturating_add(1));
-        sorted.saturating_add(recent)
+        let entries: usize = self.buckets.iter().map(Vec::capacity).sum();
+        entries * size_of::<Entry<V>>() + self.buckets.capacity() * size_of::<Vec<Entry<V>>>()
     }
 
     /// Adds what is known of `name` until `expires`. Of two values the greater stays, and of two times the
     /// later.
     pub(super) fn insert(&mut self, name: &str, value: V, expires: u32, now: u32) {
-        let key = self.hasher.hash_one(name);
-        let mut entry = Entry { key, expires, value };
-        if let Some(known) = self.recent.get(&key) {
-            entry = entry.or(known);
+        if self.buckets.is_empty() {
+            self.buckets.resize_with(1 << BUCKET_BITS, Vec::new);
         }
-        self.recent.insert(key, entry);
-        let share = self.sorted.len().checked_div(16).unwrap_or_default();
-        if self.recent.len() > share.max(MIN_RECENT) {
-            self.merge(now);
+        let key = self.hasher.hash_one(name);
+        let entry = Entry { key, expires, value };
+        // There is a bucket for each place.
+        let Some(bucket) = self.buckets.get_mut(place(key)) else { return };
+        if bucket.len() == bucket.capacity() {
+            // What has expired makes room; else an eighth more, where a vector by itself would double.
+            let before = bucket.len();
+            bucket.retain(|entry| entry.expires > now);
+            self.len = self.len.saturating_sub(before.saturating_sub(bucket.len()));
+            bucket.reserve_exact(bucket.len().div_ceil(8).max(4));
+        }
+        match bucket.binary_search_by_key(&key, |entry| entry.key) {
+            Ok(index) => {
+                if let Some(known) = bucket.get_mut(index) {
+                    *known = entry.or(known);
+                }
+            }
+            Err(index) => {
+                bucket.insert(index, entry);
+                self.len = self.len.saturating_add(1);
+            }
         }
     }
 
@@ -71,40 +85,34 @@ impl<V: Copy + PartialOrd> Table<V> {
             return None;
         }
         let key = self.hasher.hash_one(name);
-        let recent = self.recent.get(&key).copied();
-        let sorted = || self.sorted.binary_search_by_key(&key, |entry| entry.key).ok();
-        let sorted = sorted().and_then(|index| self.sorted.get(index)).copied();
-        match (recent, sorted) {
-            (Some(one), Some(other)) => Some(one.or(&other).value),
-            (one, other) => one.or(other).map(|entry| entry.value),
-        }
+        let bucket = self.buckets.get(place(key))?;
+        let index = bucket.binary_search_by_key(&key, |entry| entry.key).ok()?;
+        bucket.get(index).map(|entry| entry.value)
     }
 
     /// Drops what has expired at `now`.
     pub(super) fn prune(&mut self, now: u32) {
-        self.merge(now);
+        for _ in 0..self.buckets.len() {
+            self.prune_next(now);
+        }
     }
 
-    fn merge(&mut self, now: u32) {
-        let mut recent: Vec<Entry<V>> = self.recent.drain().map(|(_, entry)| entry).collect();
-        recent.sort_unstable_by_key(|entry| entry.key);
-        let mut merged = Vec::with_capacity(self.len().saturating_add(recent.len()));
-        let mut old = std::mem::take(&mut self.sorted).into_iter().peekable();
-        for entry in recent {
-            while let Some(known) = old.next_if(|known| known.key < entry.key) {
-                merged.push(known);
-            }
-            merged.push(match old.next_if(|known| known.key == entry.key) {
-                Some(known) => entry.or(&known),
-                None => entry,
-            });
+    /// Drops what has expired at `now` in one bucket, another one with each call.
+    pub(super) fn prune_next(&mut self, now: u32) {
+        let Some(bucket) = self.buckets.get_mut(self.next_pruned) else { return };
+        let before = bucket.len();
+        bucket.retain(|entry| entry.expires > now);
+        self.len = self.len.saturating_sub(before.saturating_sub(bucket.len()));
+        if bucket.len() < bucket.capacity() / 2 {
+            bucket.shrink_to_fit();
         }
-        merged.extend(old);
-        merged.retain(|entry| entry.expires > now);
-        merged.shrink_to_fit();
-        self.sorted = merged;
-        self.recent.shrink_to(MIN_RECENT);
+        self.next_pruned = self.next_pruned.wrapping_add(1) % self.buckets.len().max(1);
     }
+}
+
+/// The bucket of `key`: its first bits.
+fn place(key: u64) -> usize {
+    usize::try_from(key >> (u64::BITS - BUCKET_BITS)).unwrap_or_default()
 }
 
 impl<V: Copy + PartialOrd> Entry<V> {
@@ -120,8 +128,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_name_is_found_before_and_after_merging_and_no_other() {
+    fn every_name_is_found_and_no_other() {
         let mut table = Table::new();
+        assert_eq!(table.get("name-0"), None);
         for number in 0..20_000_u32 {
             table.insert(&format!("name-{number}"), f64::from(number), 100, 0);
         }
@@ -129,15 +138,16 @@ mod tests {
             assert_eq!(table.get(&format!("name-{number}")), Some(f64::from(number)));
             assert_eq!(table.get(&format!("other-{number}")), None);
         }
+        assert_eq!(table.len(), 20_000);
     }
 
     #[test]
-    fn of_two_values_the_greater_stays_wherever_they_are() {
+    fn of_two_values_the_greater_stays_and_of_two_times_the_later() {
         let mut table = Table::new();
         table.insert("a", 2.0, 10, 0);
         table.prune(0);
         table.insert("a", 1.0, 20, 0);
-        assert_eq!(table.get("a"), Some(2.0));
+        assert_eq!((table.get("a"), table.len()), (Some(2.0), 1));
         table.prune(15);
         assert_eq!(table.get("a"), Some(2.0), "the later time counts");
         table.insert("a", 3.0, 5, 15);
@@ -147,12 +157,27 @@ mod tests {
     }
 
     #[test]
-    fn a_million_names_take_under_32_bytes_each() {
+    fn what_has_expired_leaves_by_and_by_and_its_memory_with_it() {
+        let mut table = Table::new();
+        for number in 0..20_000_u32 {
+            table.insert(&number.to_string(), (), if number % 100 == 0 { 100 } else { 10 }, 0);
+        }
+        let full = table.bytes();
+        for _ in 0..1 << BUCKET_BITS {
+            table.prune_next(50);
+        }
+        assert_eq!(table.len(), 200);
+        assert!(table.bytes() < full / 4, "{} of {full}", table.bytes());
+        assert_eq!((table.get("100"), table.get("101")), (Some(()), None));
+    }
+
+    #[test]
+    fn a_million_names_take_under_20_bytes_each() {
         let mut table = Table::new();
         for number in 0..1_000_000_u32 {
             table.insert(&number.to_string(), (), 100, 0);
         }
-        assert!(table.bytes() < 32 * 1_000_000, "{}", table.bytes());
+        assert!(table.bytes() < 20 * 1_000_000, "{}", table.bytes());
         assert_eq!(table.get("999999"), Some(()));
         assert_eq!(table.get("1000000"), None);
     }
