@@ -294,7 +294,6 @@ fn claims_that_cannot_be_headers_are_refused() {
         json!({"sub": big}),
         json!({}),
         json!({"sub": ""}),
-        json!({"sub": null}),
         json!({"sub": "a", "app": {"roles": ["x,y"]}}),
     ] {
         let (name, value) = bearer(&token(APP, claims.clone()));

@@ -49,7 +49,7 @@ impl Default for Expectations {
 /// not canonical, a header or payload that is not one JSON object in UTF-8 with unique members, an `alg`
 /// other than `HS256` whatever our keys could do (RFC 8725 §3.1), any `crit` (RFC 7515 §4.1.11: we
 /// understand no extension) and so `b64: false` (RFC 7797 §6), `zip`, a `kid` that is no string, times
-/// that are no numbers.
+/// that are no numbers, `iss`, `sub` or `jti` that are no strings.
 ///
 /// # Errors
 /// The [`Refusal`].
@@ -73,6 +73,7 @@ pub fn verify(
 
     let payload = base64url::decode(payload.as_bytes()).ok_or(Refusal::Malformed)?;
     let members = json::parse_object(&payload).map_err(|_| Refusal::Malformed)?;
+    check_types(&members)?;
     let window = check_time(&members, expectations, now)?;
     check_issuer(&members, expectations)?;
     check_audience(&members, expectations)?;
@@ -152,6 +153,13 @@ fn numeric_date(claims: &Map<String, Value>, name: &str) -> Result<Option<Numeri
         None => Ok(None),
         Some(value) => value.as_f64().filter(|date| date.is_finite()).map(Some).ok_or(Refusal::Malformed),
     }
+}
+
+/// `iss`, `sub` and `jti` are strings (RFC 7519 §4.1.1, §4.1.2, §4.1.7): were others let through, `7` and
+/// `"7"` would be two subjects with one name.
+fn check_types(claims: &Map<String, Value>) -> Result<(), Refusal> {
+    let is_text = |name: &&str| claims.get(*name).is_none_or(Value::is_string);
+    if ["iss", "sub", "jti"].iter().all(is_text) { Ok(()) } else { Err(Refusal::Malformed) }
 }
 
 fn check_issuer(claims: &Map<String, Value>, expectations: &Expectations) -> Result<(), Refusal> {

@@ -231,7 +231,7 @@ fn issuer_and_audience_are_exact() {
     };
     assert_eq!(with(json!("jwt-gate"), json!("web")), Ok(()));
     assert_eq!(with(json!("jwt-gate"), json!(["x", "api"])), Ok(()));
-    for issuer in [json!(null), json!("jwt-gate/"), json!("JWT-GATE"), json!(["jwt-gate"])] {
+    for issuer in [json!("jwt-gate/"), json!("JWT-GATE"), json!("")] {
         assert_eq!(with(issuer, json!("web")), Err(Refusal::Issuer));
     }
     for audience in [json!([]), json!("ap"), json!("API"), json!(["x"])] {
@@ -239,6 +239,17 @@ fn issuer_and_audience_are_exact() {
     }
     for audience in [json!(1), json!([1, "api"]), json!({"api": true}), json!(null)] {
         assert_eq!(with(json!("jwt-gate"), audience), Err(Refusal::Malformed));
+    }
+}
+
+#[test]
+fn issuer_subject_and_id_are_strings() {
+    for name in ["iss", "sub", "jti"] {
+        for value in [json!(7), json!(null), json!(["a", "b"]), json!({}), json!(true)] {
+            let mut claims = good_payload();
+            claims[name] = value.clone();
+            assert_eq!(with_claims(claims), Err(Refusal::Malformed), "{name}: {value}");
+        }
     }
 }
 
