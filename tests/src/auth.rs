@@ -30,12 +30,19 @@ pub fn companion_binary() -> &'static Path {
     })
 }
 
-/// A running companion with a store of its own.
+/// A companion with a store of its own, running or stopped.
 pub struct Companion {
     process: Guarded,
-    public_port: u16,
-    secret: String,
+    ports: Ports,
+    environment: Vec<(String, String)>,
     directory: TempDir,
+}
+
+/// Where it listens. Once it has been told a port it keeps it, so that whoever knows it finds it again.
+#[derive(Debug, Clone, Copy, Default)]
+struct Ports {
+    public: u16,
+    private: u16,
 }
 
 impl Companion {
@@ -45,40 +52,41 @@ impl Companion {
     /// Where it does not come to listen.
     #[must_use]
     pub fn start(secret: &str) -> Self {
-        let directory = tempfile::Builder::new().prefix("jwt-gate-auth-").tempdir().expect("a directory");
-        let (process, public_port) = Self::run(&directory, secret);
-        Self { process, public_port, secret: secret.to_owned(), directory }
+        Self::start_with(&[("BETTER_AUTH_SECRET", secret)])
     }
 
-    fn run(directory: &TempDir, secret: &str) -> (Guarded, u16) {
+    /// Starts one with these environment variables, the secrets among them.
+    ///
+    /// # Panics
+    /// Where it does not come to listen.
+    #[must_use]
+    pub fn start_with(environment: &[(&str, &str)]) -> Self {
+        let directory = tempfile::Builder::new().prefix("jwt-gate-auth-").tempdir().expect("a directory");
+        let environment = owned(environment);
+        let (process, ports) = Self::run(&directory, &environment, Ports::default());
+        Self { process, ports, environment, directory }
+    }
+
+    fn run(directory: &TempDir, environment: &[(String, String)], ports: Ports) -> (Guarded, Ports) {
         let log = directory.path().join("log");
         let _ = fs::remove_file(&log);
         let mut command = Command::new(companion_binary());
+        let address = |port: u16| format!("127.0.0.1:{port}");
         command
-            .args([
-                "serve",
-                "--listen",
-                "127.0.0.1:0",
-                "--private-listen",
-                "127.0.0.1:0",
-                "--bcrypt-cost",
-                "4",
-            ])
-            .arg("--database-url")
-            .arg(format!("sqlite:{}", directory.path().join("users.db").display()))
-            .env("BETTER_AUTH_SECRET", secret)
-            .env_remove("BETTER_AUTH_SECRETS")
-            .current_dir(directory.path());
+            .args(["serve", "--listen", &address(ports.public), "--private-listen", &address(ports.private)])
+            .args(["--bcrypt-cost", "4", "--throttle-address", "0", "--throttle-account", "0"]);
+        prepare(&mut command, directory, environment);
         let mut process = Guarded::start(&mut command, &log).expect("the companion starts");
         for _ in 0..READINESS_TRIES {
             let text = fs::read_to_string(&log).unwrap_or_default();
-            let ports = text.lines().find_map(|line| {
+            let listening = text.lines().find_map(|line| {
                 let line: Value = serde_json::from_str(line).ok()?;
+                let port = |name: &str| line[name].as_str()?.rsplit(':').next()?.parse().ok();
                 (line["event"] == "listening")
-                    .then(|| line["public"].as_str()?.rsplit(':').next()?.parse().ok())?
+                    .then(|| Some(Ports { public: port("public")?, private: port("private")? }))?
             });
-            if let Some(port) = ports {
-                return (process, port);
+            if let Some(ports) = listening {
+                return (process, ports);
             }
             assert!(process.ended().is_none(), "the companion ended:\n{text}");
             thread::sleep(READINESS_INTERVAL);
@@ -89,13 +97,56 @@ impl Companion {
     /// The port of `/api/auth`.
     #[must_use]
     pub fn public_port(&self) -> u16 {
-        self.public_port
+        self.ports.public
     }
 
-    /// Ends it with SIGKILL and starts it again on the same store, most likely on another port.
+    /// The port of `/internal/revocations`.
+    #[must_use]
+    pub fn private_port(&self) -> u16 {
+        self.ports.private
+    }
+
+    /// The process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Ends it with SIGKILL and starts it again on the same store and ports.
     pub fn kill_and_restart(&mut self) {
+        self.kill();
+        self.start_again();
+    }
+
+    /// Ends it with SIGKILL.
+    pub fn kill(&mut self) {
         self.process.kill();
-        (self.process, self.public_port) = Self::run(&self.directory, &self.secret);
+    }
+
+    /// Starts it again, after [`Self::kill`], on the same store and ports.
+    pub fn start_again(&mut self) {
+        (self.process, self.ports) = Self::run(&self.directory, &self.environment, self.ports);
+    }
+
+    /// Ends it and starts it again with other environment variables: other secrets.
+    pub fn restart_with(&mut self, environment: &[(&str, &str)]) {
+        self.environment = owned(environment);
+        self.kill_and_restart();
+    }
+
+    /// One of its commands, with the same store and secrets.
+    #[must_use]
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(companion_binary());
+        command.args(arguments);
+        prepare(&mut command, &self.directory, &self.environment);
+        command
+    }
+
+    /// The folder with its store: `users.db` and what SQLite keeps beside it.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.directory.path()
     }
 
     /// What it logged since it was last started.
@@ -103,4 +154,17 @@ impl Companion {
     pub fn log(&self) -> String {
         fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
     }
+}
+
+fn owned(environment: &[(&str, &str)]) -> Vec<(String, String)> {
+    environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn prepare(command: &mut Command, directory: &TempDir, environment: &[(String, String)]) {
+    command
+        .env_remove("BETTER_AUTH_SECRET")
+        .env_remove("BETTER_AUTH_SECRETS")
+        .env("DATABASE_URL", format!("sqlite:{}", directory.path().join("users.db").display()))
+        .envs(environment.iter().map(|(name, value)| (name, value)))
+        .current_dir(directory.path());
 }

@@ -228,7 +228,11 @@ fn binary() -> &'static Path {
 }
 
 /// The filter to test: `$JWT_GATE_WASM`, else built from this workspace.
-fn wasm() -> &'static Path {
+///
+/// # Panics
+/// Where it does not compile.
+#[must_use]
+pub fn wasm() -> &'static Path {
     static WASM: OnceLock<PathBuf> = OnceLock::new();
     WASM.get_or_init(|| match std::env::var_os("JWT_GATE_WASM") {
         Some(built) => PathBuf::from(built),
@@ -264,6 +268,15 @@ impl Envoy {
     #[must_use]
     pub fn admin(&self) -> Admin {
         self.admin
+    }
+
+    /// The process id.
+    ///
+    /// # Panics
+    /// Where a thread panicked with the process.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.process.lock().expect("no thread panics with the process").id()
     }
 
     /// Everything that it wrote so far: its log and its access logs.
