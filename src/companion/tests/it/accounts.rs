@@ -38,6 +38,15 @@ fn the_token_holds_the_claims_that_the_contract_names() {
 }
 
 #[test]
+fn white_space_around_a_name_does_not_lock_its_owner_out_at_the_gate() {
+    let companion = Companion::start(&[]);
+    let body = json!({"email": "ada@example.com", "password": PASSWORD, "name": "\u{a0} Ada "});
+    let token = companion.post("/api/auth/signup", &[], &body).json()["token"].clone();
+    let verified = companion.post("/api/auth/verify", &[], &json!({"token": token})).json();
+    assert_eq!(verified["claims"]["name"], "Ada");
+}
+
+#[test]
 fn two_spellings_of_an_address_are_one_account() {
     let companion = Companion::start(&[]);
     companion.sign_up("straße@example.com");
