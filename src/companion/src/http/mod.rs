@@ -17,6 +17,8 @@ pub mod wire;
 use axum::Router;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
@@ -25,7 +27,8 @@ use problem::Problem;
 
 /// What is served on the public port.
 pub fn public_router(app: SharedApp) -> Router {
-    let interface = native::routes().merge(wire::routes()).merge(pages::routes());
+    let document = Router::new().route("/openapi.json", get(openapi));
+    let interface = document.merge(native::routes()).merge(wire::routes()).merge(pages::routes());
     let cors = (!app.origins.others().is_empty()).then(|| cors(app.origins.others()));
     let router = Router::new().nest("/api/auth", interface).merge(pages::root_routes()).with_state(app);
     finish(router.layer(tower::util::option_layer(cors)))
@@ -34,6 +37,12 @@ pub fn public_router(app: SharedApp) -> Router {
 /// What is served on the private port.
 pub fn private_router(app: SharedApp, metrics: observe::Exporter) -> Router {
     finish(private::routes(metrics).with_state(app))
+}
+
+/// The OpenAPI document, which a test holds against a live companion.
+async fn openapi() -> Response {
+    let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "max-age=3600")];
+    (headers, include_str!("openapi.json")).into_response()
 }
 
 /// Pages of the further trusted origins may call with cookies and read the answers (Fetch §3.2).
@@ -58,6 +67,6 @@ fn finish(router: Router) -> Router {
                 "This call takes another method.",
             )
         })
-        .layer(CatchPanicLayer::custom(|_| axum::response::IntoResponse::into_response(Problem::internal())))
+        .layer(CatchPanicLayer::custom(|_| Problem::internal().into_response()))
         .layer(middleware::from_fn(observe::observe))
 }

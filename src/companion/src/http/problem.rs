@@ -28,42 +28,32 @@ pub struct Problem {
 }
 
 /// What is wrong with a field of a body.
-#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Serialize)]
 pub struct FieldProblem {
     /// The member's name.
-    #[schema(example = "password")]
     pub field: &'static str,
     /// The stable code.
-    #[schema(example = "too_short")]
     pub code: &'static str,
     /// One sentence for a person.
-    #[schema(example = "The password needs at least 8 characters.")]
     pub detail: &'static str,
 }
 
 /// A problem (RFC 9457).
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-#[schema(as = Problem)]
+#[derive(Debug, Serialize)]
 pub struct ProblemBody<'problem> {
     /// Always `about:blank`: the `code` says more.
     #[serde(rename = "type")]
-    #[schema(example = "about:blank")]
     kind: &'static str,
     /// The status in words.
-    #[schema(example = "Unauthorized")]
     title: &'problem str,
     /// The HTTP status.
-    #[schema(example = 401)]
     status: u16,
     /// Stable: programs may depend on it.
-    #[schema(example = "invalid_credentials")]
     code: &'static str,
     /// One sentence for a person.
-    #[schema(example = "The e-mail address or the password is wrong.")]
     detail: &'problem str,
     /// Field by field, with 422.
     #[serde(skip_serializing_if = "<[FieldProblem]>::is_empty")]
-    #[schema(required = false)]
     errors: &'problem [FieldProblem],
 }
 

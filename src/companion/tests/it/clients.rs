@@ -17,3 +17,28 @@ fn the_unmodified_better_auth_client_works() {
     let said = done.unwrap_or_else(|said| panic!("{said}\n{}", companion.log()));
     assert!(said.contains("the better-auth client works"), "{said}");
 }
+
+#[test]
+fn the_openapi_document_is_true() {
+    let python = match setup::python_client("schemathesis") {
+        Ok(python) => python,
+        Err(reason) => return setup::skip("the_openapi_document_is_true", &reason),
+    };
+    let companion =
+        Companion::start(&["--throttle-address", "0", "--throttle-account", "0", "--log", "warn"]);
+    let files = setup::client("schemathesis");
+    let done = setup::run(
+        Command::new(python.with_file_name("st"))
+            .arg("--config-file")
+            .arg(files.join("schemathesis.toml"))
+            .args(["run", &format!("{}/api/auth/openapi.json", companion.public)])
+            .args(["--checks", "all", "--max-examples", "20", "--no-color"])
+            .env("COMPANION", &companion.public)
+            .env("SCHEMATHESIS_HOOKS", "hooks")
+            .env("PYTHONPATH", &files)
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .current_dir(setup::cache("schemathesis")),
+    );
+    let said = done.unwrap_or_else(|said| panic!("{said}\n{}", companion.log()));
+    assert!(said.contains("0 failures") || said.contains("No issues found"), "{said}");
+}

@@ -9,8 +9,7 @@ use crate::app::SharedApp;
 use crate::http::problem::Problem;
 
 /// Who is signed in.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-#[schema(as = Me)]
+#[derive(Debug, Serialize)]
 pub(super) struct MeBody {
     user: UserBody,
 }

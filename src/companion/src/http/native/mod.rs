@@ -29,8 +29,7 @@ pub fn routes() -> Router<SharedApp> {
 }
 
 /// An account, as its owner sees it.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-#[schema(as = User)]
+#[derive(Debug, Serialize)]
 pub struct UserBody {
     /// The tokens' `sub`.
     pub id: String,
@@ -39,20 +38,17 @@ pub struct UserBody {
     /// May be empty.
     pub name: String,
     /// RFC 3339.
-    #[schema(format = DateTime)]
     pub created_at: String,
 }
 
 /// A user and a token for them.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-#[schema(as = SignedIn)]
+#[derive(Debug, Serialize)]
 pub struct SignedInBody {
     /// Who signed in.
     pub user: UserBody,
     /// For `Authorization: Bearer`; the same is set as a cookie.
     pub token: String,
     /// RFC 3339.
-    #[schema(format = DateTime)]
     pub expires_at: String,
 }
 

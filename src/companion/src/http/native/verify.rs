@@ -11,16 +11,14 @@ use crate::http::caller;
 use crate::http::problem::Problem;
 
 /// What a gate would say of a token.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Serialize)]
 #[serde(untagged)]
-#[schema(as = Verification)]
 pub(super) enum VerificationBody {
     /// It would let the token through.
     Active {
         /// `true`
         active: bool,
         /// The token's claims.
-        #[schema(value_type = Object)]
         claims: Map<String, Value>,
     },
     /// It would not.

@@ -12,11 +12,9 @@ use crate::http::client::Sender;
 use crate::http::native::signed_in_headers;
 use crate::http::problem::Problem;
 
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-#[schema(as = WireChangedPassword)]
+#[derive(Debug, Serialize)]
 pub(crate) struct ChangedBody {
     /// A new token, where the others were revoked.
-    #[schema(required)]
     token: Option<String>,
     user: UserBody,
 }

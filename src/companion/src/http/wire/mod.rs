@@ -47,25 +47,20 @@ async fn answer_as_better_auth(request: Request, next: Next) -> Response {
 }
 
 /// An error, as Better Auth's client shows it.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-#[schema(as = WireError)]
+#[derive(Debug, Serialize)]
 pub(crate) struct ErrorBody<'error> {
     /// Better Auth's code, where it has one for this.
-    #[schema(example = "INVALID_EMAIL_OR_PASSWORD")]
     code: &'error str,
     /// One sentence for a person.
-    #[schema(example = "Invalid email or password")]
     message: &'error str,
 }
 
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-#[schema(as = Ok)]
+#[derive(Debug, Serialize)]
 pub(crate) struct OkBody {
     ok: bool,
 }
 
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-#[schema(as = Status)]
+#[derive(Debug, Serialize)]
 pub(crate) struct StatusBody {
     status: bool,
 }
@@ -98,27 +93,22 @@ fn render(problem: Problem) -> Response {
 }
 
 /// An account, as Better Auth shows it.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[schema(as = WireUser)]
 pub(crate) struct UserBody {
     id: String,
     email: String,
     name: String,
-    #[schema(required)]
     image: Option<String>,
     /// Always false: the companion sends no mail.
     email_verified: bool,
-    #[schema(format = DateTime)]
     created_at: String,
-    #[schema(format = DateTime)]
     updated_at: String,
 }
 
 /// A session, as Better Auth shows it.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[schema(as = WireSession)]
 pub(crate) struct SessionBody {
     id: String,
     /// What `/revoke-session` takes: the token's `jti`. It opens nothing.
@@ -126,11 +116,8 @@ pub(crate) struct SessionBody {
     user_id: String,
     ip_address: String,
     user_agent: String,
-    #[schema(format = DateTime)]
     expires_at: String,
-    #[schema(format = DateTime)]
     created_at: String,
-    #[schema(format = DateTime)]
     updated_at: String,
 }
 

@@ -16,8 +16,7 @@ use crate::store::Session;
 /// The most sessions that are shown or ended one by one.
 const MAX_SESSIONS: i64 = 1000;
 
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-#[schema(as = WireCurrentSession)]
+#[derive(Debug, Serialize)]
 pub(crate) struct CurrentBody {
     session: SessionBody,
     user: UserBody,

@@ -14,16 +14,14 @@ use crate::http::pages;
 use crate::http::problem::Problem;
 use crate::http::return_path;
 
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-#[schema(as = WireSignedUp)]
+#[derive(Debug, Serialize)]
 pub(crate) struct SignedUpBody {
     /// For `Authorization: Bearer`; the same is set as a cookie.
     token: String,
     user: UserBody,
 }
 
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-#[schema(as = WireSignedIn)]
+#[derive(Debug, Serialize)]
 pub(crate) struct SignedInBody {
     /// Whether the client goes to `url` now.
     redirect: bool,
@@ -35,8 +33,7 @@ pub(crate) struct SignedInBody {
     user: UserBody,
 }
 
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-#[schema(as = Success)]
+#[derive(Debug, Serialize)]
 pub(crate) struct SuccessBody {
     success: bool,
 }
