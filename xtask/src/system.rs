@@ -69,6 +69,14 @@ pub const NODE: Need = Need {
     is_there: || command::on_path("node").is_some() && command::on_path("npm").is_some(),
 };
 
+/// A PostgreSQL server's programs.
+pub const POSTGRESQL: Need = Need {
+    what: "PostgreSQL",
+    why: "the tests of the companion's store start a server of their own",
+    packages: &["postgresql"],
+    is_there: || Path::new("/usr/lib/postgresql").is_dir() || command::on_path("initdb").is_some(),
+};
+
 /// Makes sure that `need` is met, by installing its packages where that is possible.
 ///
 /// # Errors

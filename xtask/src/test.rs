@@ -15,7 +15,7 @@ use crate::{envoy, say, system, wasm};
 use tally::Tally;
 
 /// What parts of the tests use that a machine may lack. Where it cannot be installed, those tests say so.
-const NEEDS: &[system::Need] = &[system::PYTHON_VENV, system::NODE];
+const NEEDS: &[system::Need] = &[system::PYTHON_VENV, system::NODE, system::POSTGRESQL];
 
 /// Runs all tests; `arguments` go to the test programs, as in `cargo test -- arguments`.
 ///
