@@ -61,7 +61,7 @@ impl Std {
             bail!("the toolchain has no {TARGET} and there is no rustup to add it");
         }
         say::step(&format!("Adding the target {TARGET} with rustup"));
-        command::stdout(Command::new("rustup").args(["target", "add", TARGET]))?;
+        command::stdout(Command::new("rustup").args(["target", "add", TARGET]).env_remove("RUST_BACKTRACE"))?;
         if !target_is_installed() {
             bail!("rustup added {TARGET}, but to another toolchain than the one in use");
         }
