@@ -17,7 +17,7 @@ use crate::gate::{Edit, Gate, Pass, Verdict};
 use crate::metrics::Metrics;
 use crate::reply::Reply;
 use crate::request::Request;
-use crate::revocation::{Answer, Change, MAX_ANSWER_BYTES, Watch};
+use crate::revocation::{Answer, Change, Watch};
 use crate::{Code, config};
 
 /// The filter state in which access logs find what was decided: `%FILTER_STATE(wasm.jwt_gate.code:PLAIN)%`.
@@ -72,7 +72,7 @@ impl Context for Root {
         // A call that was not answered comes back without headers.
         let status = headers.iter().find(|(name, _)| name == ":status").map(|(_, value)| value.as_slice());
         // What is longer is cut; then it is no JSON, and counted.
-        let body_size = body_size.min(MAX_ANSWER_BYTES);
+        let body_size = body_size.min(Watch::MAX_ANSWER_BYTES);
         let body = hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, body_size);
         let body = body.ok().flatten();
         let answer = match (status, now()) {

@@ -13,9 +13,6 @@ use crate::denial::Code;
 /// How long the gate's own token for the feed lives, in seconds.
 const TOKEN_LIFETIME_SECONDS: f64 = 30.0;
 
-/// The largest answer that is read, in bytes.
-pub const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
-
 /// The longest cursor that is sent back, in bytes.
 const MAX_CURSOR_BYTES: usize = 256;
 
@@ -81,6 +78,9 @@ pub enum Change {
 }
 
 impl Watch {
+    /// The largest answer that is read, in bytes.
+    pub const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
+
     pub(crate) fn new(config: Revocation, clock_skew_seconds: u32) -> Result<Self, ConfigError> {
         if config.cluster.is_empty() {
             return Err(ConfigError::new(
@@ -170,7 +170,7 @@ impl Watch {
     /// Takes an answer: its `:status`, and its body.
     pub fn answer(&self, status: &[u8], body: &[u8], now: NumericDate, instant: f64) -> Answer {
         let page = match status {
-            b"200" if body.len() <= MAX_ANSWER_BYTES => serde_json::from_slice::<Page>(body).ok(),
+            b"200" if body.len() <= Self::MAX_ANSWER_BYTES => serde_json::from_slice::<Page>(body).ok(),
             _ => None,
         };
         let usable = |page: &Page| is_cursor(&page.cursor) && self.list.borrow_mut().add(page, now);
@@ -326,7 +326,7 @@ mod tests {
         {
             assert_eq!(watch.answer(status, body, NOW, 9.0), Answer::Failed);
         }
-        let huge = format!("{{\"cursor\":\"c2\",\"x\":\"{}\"}}", "y".repeat(MAX_ANSWER_BYTES));
+        let huge = format!("{{\"cursor\":\"c2\",\"x\":\"{}\"}}", "y".repeat(Watch::MAX_ANSWER_BYTES));
         assert_eq!(watch.answer(b"200", huge.as_bytes(), NOW, 9.0), Answer::Failed);
         assert_eq!((watch.entries(), watch.failures()), (1, 17));
         assert_eq!(path(&watch), "/internal/revocations?since=c1");

@@ -10,4 +10,4 @@ mod feed;
 mod list;
 mod table;
 
-pub use feed::{Answer, Call, Change, MAX_ANSWER_BYTES, Watch};
+pub use feed::{Answer, Call, Change, Watch};

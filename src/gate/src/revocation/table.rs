@@ -46,7 +46,8 @@ impl<V: Copy + PartialOrd> Table<V> {
     #[cfg(test)]
     pub(super) fn bytes(&self) -> usize {
         let entries: usize = self.buckets.iter().map(Vec::capacity).sum();
-        entries * size_of::<Entry<V>>() + self.buckets.capacity() * size_of::<Vec<Entry<V>>>()
+        let entries = entries.saturating_mul(size_of::<Entry<V>>());
+        entries.saturating_add(self.buckets.capacity().saturating_mul(size_of::<Vec<Entry<V>>>()))
     }
 
     /// Adds what is known of `name` until `expires`. Of two values the greater stays, and of two times the
@@ -106,7 +107,8 @@ impl<V: Copy + PartialOrd> Table<V> {
         if bucket.len() < bucket.capacity() / 2 {
             bucket.shrink_to_fit();
         }
-        self.next_pruned = self.next_pruned.wrapping_add(1) % self.buckets.len().max(1);
+        let next = self.next_pruned.saturating_add(1);
+        self.next_pruned = if next < self.buckets.len() { next } else { 0 };
     }
 }
 
