@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 use crate::settings::ServeOptions;
 
+mod doctor;
 mod secret;
 mod serve;
 mod token;
@@ -34,6 +35,10 @@ enum Command {
     /// Make or read a token.
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// Look for what is wrong: secret, clock, store, cookie, and whether Envoy has the same secret.
+    ///
+    /// Prints a line for each finding and ends with 1 where one of them is a failure.
+    Doctor(doctor::Doctor),
     /// Look after accounts, in the store that DATABASE_URL names.
     #[command(subcommand)]
     Users(users::UsersCommand),
@@ -46,6 +51,7 @@ pub fn main() -> ExitCode {
         Command::Serve(options) => serve::run(&options),
         Command::Secret => secret::run(),
         Command::Token(command) => token::run(command),
+        Command::Doctor(command) => doctor::run(&command),
         Command::Users(command) => users::run(command),
     };
     match done {

@@ -40,5 +40,26 @@ fn the_openapi_document_is_true() {
             .current_dir(setup::cache("schemathesis")),
     );
     let said = done.unwrap_or_else(|said| panic!("{said}\n{}", companion.log()));
-    assert!(said.contains("0 failures") || said.contains("No issues found"), "{said}");
+    assert!(said.contains("Tested: 18"), "{said}");
+}
+
+#[test]
+fn the_cookie_of_a_real_better_auth_server_verifies_with_the_shared_secret() {
+    const NAME: &str = "the_cookie_of_a_real_better_auth_server_verifies_with_the_shared_secret";
+    let directory = match setup::npm_client("better-auth") {
+        Ok(directory) => directory,
+        Err(reason) => return setup::skip(NAME, &reason),
+    };
+    let mut node = Command::new("node");
+    node.arg("server.mjs").env("BETTER_AUTH_SECRET", crate::companion::SECRET).current_dir(directory);
+    let output = node.output().unwrap();
+    let said: serde_json::Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
+    let keyring = jwt_gate_token::Keyring::from_environment(None, Some(crate::companion::SECRET)).unwrap();
+    let now = jwt_gate_auth::clock::now_numeric_date();
+    let token = said["token"].as_str().unwrap();
+    let claims =
+        jwt_gate_token::verify(token, &keyring, &jwt_gate_token::Expectations::default(), now).unwrap();
+    assert_eq!(claims.get("user.id"), Some(&said["id"]));
+    assert_eq!(claims.get("user.email"), Some(&serde_json::json!("ada@example.com")));
 }

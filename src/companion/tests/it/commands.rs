@@ -77,7 +77,9 @@ fn without_a_good_secret_nothing_starts_and_the_way_out_is_named() {
 
 #[test]
 fn every_flag_has_an_environment_variable() {
-    for command in [&["serve"][..], &["token", "mint"], &["token", "inspect"], &["users", "create"]] {
+    for command in
+        [&["serve"][..], &["token", "mint"], &["token", "inspect"], &["users", "create"], &["doctor"]]
+    {
         let help = text(&program().args(command).arg("--help").output().unwrap().stdout);
         let mut flags = 0;
         for option in help.split("\n      --").skip(1) {
@@ -87,4 +89,41 @@ fn every_flag_has_an_environment_variable() {
         }
         assert!(flags >= 2, "{help}");
     }
+}
+
+#[test]
+fn doctor_finds_a_secret_that_envoy_does_not_have() {
+    // Envoy's admin endpoint as far as doctor uses it; tests/ has the real one.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let admin = format!("http://{}", listener.local_addr().unwrap());
+    let kid = Companion::start(&[]).kid.clone();
+    let answers = [
+        format!("wasmcustom.jwt_gate.kid.app.{kid}: 1\n"),
+        "wasmcustom.jwt_gate.kid.app.other: 1\n".to_owned(),
+    ];
+    let served = std::thread::spawn(move || {
+        for body in answers {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 1024];
+            let _ = std::io::Read::read(&mut stream, &mut request).unwrap();
+            write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()).unwrap();
+        }
+    });
+    let doctor = || {
+        let output = program()
+            .args(["doctor", "--envoy-admin", &admin, "--public-url", "https://app.example"])
+            .env("DATABASE_URL", "sqlite:/nonexistent/store.db")
+            .output()
+            .unwrap();
+        (output.status.success(), text(&output.stdout))
+    };
+    let (well, said) = doctor();
+    assert!(
+        well && said.contains(&format!("ok    envoy provider app: verifies our tokens (kid {kid})")),
+        "{said}"
+    );
+    assert!(said.contains("__Host-session, Secure"), "{said}");
+    let (well, said) = doctor();
+    assert!(!well && said.contains("does not have our secret"), "{said}");
+    served.join().unwrap();
 }

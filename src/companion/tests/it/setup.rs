@@ -48,6 +48,9 @@ pub(crate) fn npm_client(name: &str) -> Result<PathBuf, String> {
     if !has("node") || !has("npm") {
         return Err("node and npm are not installed".to_owned());
     }
+    // Two tests may want the same client; one of them installs it.
+    static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let directory = cache(name);
     for file in std::fs::read_dir(client(name)).unwrap() {
         let file = file.unwrap();
