@@ -70,7 +70,7 @@ fn the_issuer_is_compared_exactly() {
             (json!({"iss": "https://issuer.example"}), "reached"),
             (json!({"iss": "https://issuer.example/"}), "issuer"),
             (json!({"iss": "HTTPS://ISSUER.EXAMPLE"}), "issuer"),
-            (json!({"iss": ["https://issuer.example"]}), "issuer"),
+            (json!({"iss": ["https://issuer.example"]}), "malformed"),
             (json!({"iss": ""}), "issuer"),
             (json!({"iss": null}), "issuer"),
         ],
@@ -107,7 +107,7 @@ fn the_subject_is_matched_in_each_of_the_four_ways() {
                 (json!({"sub": good}), "reached"),
                 (json!({"sub": bad}), "subject"),
                 (json!({"sub": null}), "subject"),
-                (json!({"sub": 1}), "subject"),
+                (json!({"sub": 1}), "malformed"),
             ],
         );
     }

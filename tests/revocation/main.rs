@@ -6,8 +6,8 @@
 mod hostile;
 mod reach;
 mod restart;
-
+mod rotation;
 mod sign_out;
-
 mod stack;
 mod stale;
+mod traffic;

@@ -76,7 +76,7 @@ impl Companion {
             .args(["serve", "--listen", &address(ports.public), "--private-listen", &address(ports.private)])
             .args(["--bcrypt-cost", "4", "--throttle-address", "0", "--throttle-account", "0"]);
         prepare(&mut command, directory, environment);
-        let mut process = Guarded::start(&mut command, &log).expect("the companion starts");
+        let mut process = Guarded::start(&mut command, directory).expect("the companion starts");
         for _ in 0..READINESS_TRIES {
             let text = fs::read_to_string(&log).unwrap_or_default();
             let listening = text.lines().find_map(|line| {

@@ -148,7 +148,7 @@ impl Spec {
         command.args(["--concurrency", &self.concurrency.to_string()]);
         command.args(["--disable-hot-restart", "--log-level", "info", "--file-flush-interval-msec", "50"]);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        let mut process = Guarded::start(&mut command, &log).expect("Envoy starts");
+        let mut process = Guarded::start(&mut command, &directory).expect("Envoy starts");
         for _ in 0..READINESS_TRIES {
             if process.ended().is_some() {
                 return Err(Refused { log: read(&log) });
@@ -181,12 +181,7 @@ impl Spec {
             return json!({"admin": admin, "static_resources": {"listeners": listeners, "clusters": clusters}});
         }
         let file = directory.join("listeners.json");
-        let typed = listeners.into_iter().map(|mut listener| {
-            listener["@type"] = json!("type.googleapis.com/envoy.config.listener.v3.Listener");
-            listener
-        });
-        let resources = json!({"resources": typed.collect::<Vec<_>>()});
-        fs::write(&file, resources.to_string()).expect("the listeners are written");
+        write_listeners(&file, listeners);
         json!({
             "admin": admin,
             "node": {"id": "e2e", "cluster": "e2e"},
@@ -197,6 +192,18 @@ impl Spec {
             }},
         })
     }
+}
+
+/// Puts `listeners` where Envoy discovers them (LDS).
+fn write_listeners(file: &Path, listeners: impl IntoIterator<Item = Value>) {
+    let typed = listeners.into_iter().map(|mut listener| {
+        listener["@type"] = json!("type.googleapis.com/envoy.config.listener.v3.Listener");
+        listener
+    });
+    let resources = json!({"resources": typed.collect::<Vec<_>>()});
+    let new = file.with_extension("new");
+    fs::write(&new, resources.to_string()).expect("the listeners are written");
+    fs::rename(&new, file).expect("the listeners are put in place");
 }
 
 fn static_cluster(name: &str, port: u16, protocol: Upstream) -> Value {
@@ -268,6 +275,23 @@ impl Envoy {
     #[must_use]
     pub fn admin(&self) -> Admin {
         self.admin
+    }
+
+    /// Gives an Envoy that was [`Spec::discovered`] other listeners, of which none is gated other than by a
+    /// filter that is discovered too.
+    pub fn reload(&self, listeners: impl IntoIterator<Item = Listener>) {
+        let listeners: Vec<Value> = listeners
+            .into_iter()
+            .map(|listener| {
+                let mut value = listener.to_envoy("", &Value::Null);
+                // Where it listens already.
+                if let Some(port) = self.ports.get(&listener.name) {
+                    value["address"]["socket_address"]["port_value"] = json!(port);
+                }
+                value
+            })
+            .collect();
+        write_listeners(&self.directory.path().join("listeners.json"), listeners);
     }
 
     /// The process id.

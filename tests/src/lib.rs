@@ -12,6 +12,7 @@
 mod admin;
 mod auth;
 mod backend;
+mod ecds;
 mod envoy;
 mod feed;
 pub mod forge;
@@ -26,6 +27,7 @@ mod toolbox;
 pub use admin::Admin;
 pub use auth::{Companion, companion_binary};
 pub use backend::{Backend, TAG};
+pub use ecds::{Discovered, Published};
 pub use envoy::{Envoy, Refused, Shown, Spec, wasm};
 pub use feed::{FakeFeed, FeedAnswer, FeedRequest};
 pub use http1::{Answer, Request};

@@ -2,32 +2,35 @@
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+
+use tempfile::TempDir;
 
 /// A child process that ends when this is dropped, and also when the test process ends without dropping
 /// it (a `static`, a SIGKILL).
 ///
-/// Its watchdog is a shell that waits for the end of a pipe which only the test process holds open.
+/// Its watchdog is a shell that waits for the end of a pipe which only the test process holds open; then it
+/// ends the child and removes its directory.
 pub struct Guarded {
     child: Child,
     watchdog: Child,
 }
 
 impl Guarded {
-    /// Starts `command` with its output going to the file `log`.
+    /// Starts `command` with its output going to the file `log` in `home`, a directory of its own.
     ///
     /// # Errors
     /// Where the process or its watchdog cannot be started.
-    pub fn start(command: &mut Command, log: &Path) -> io::Result<Self> {
-        let output = File::options().create(true).append(true).open(log)?;
+    pub fn start(command: &mut Command, home: &TempDir) -> io::Result<Self> {
+        let output = File::options().create(true).append(true).open(home.path().join("log"))?;
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::from(output.try_clone()?))
             .stderr(Stdio::from(output))
             .spawn()?;
         let watchdog = Command::new("sh")
-            .args(["-c", "read -r _; kill -KILL \"$1\"", "watchdog", &child.id().to_string()])
+            .args(["-c", "read -r _; kill -KILL \"$1\"; rm -rf \"$2\"", "watchdog", &child.id().to_string()])
+            .arg(home.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
