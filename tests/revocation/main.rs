@@ -8,6 +8,7 @@ mod reach;
 mod restart;
 mod rotation;
 mod sign_out;
+mod soak;
 mod stack;
 mod stale;
 mod traffic;

@@ -6,7 +6,7 @@ use std::path::Path;
 use jwt_gate_tests::{Companion, Discovered, Envoy, Listener, Published, Request, Spec, forge};
 use serde_json::{Value, json};
 
-use crate::stack::{Clients, User, config, post, provider, wait_for};
+use crate::stack::{Clients, User, config, discovering, post, provider, publish, updates, wait_for};
 use crate::traffic::{Right, Traffic};
 
 const OLD: &str = "old-0123456789-abcdefghij-ABCDEFGHIJKL";
@@ -76,29 +76,6 @@ impl Delivery {
     }
 }
 
-/// An Envoy whose gate is discovered.
-pub(crate) fn start(discovered: &Discovered, companion: &Companion) -> Envoy {
-    Spec::new()
-        .concurrency(2)
-        .discovered()
-        .cluster("companion", companion.private_port())
-        .listener(Listener::new("app").before(discovered.filter()))
-        .start()
-}
-
-/// How many configurations Envoy has taken over, and how many it has refused.
-pub(crate) fn updates(envoy: &Envoy) -> (u64, u64) {
-    let counter = |name: &str| envoy.admin().counter(name);
-    (counter(".config_reload"), counter(".config_fail") + counter(".update_rejected"))
-}
-
-pub(crate) fn publish(envoy: &Envoy, discovered: &mut Discovered, published: &Published) {
-    let before = updates(envoy);
-    discovered.publish(published);
-    wait_for("Envoy takes the configuration over", || (updates(envoy).0 > before.0).then_some(()));
-    assert_eq!(updates(envoy).1, before.1, "{}", envoy.log());
-}
-
 fn rotate(delivery: Delivery) {
     let steps = runbook();
     let titles: Vec<_> = steps.iter().map(|step| step.title.as_str()).collect();
@@ -111,7 +88,7 @@ fn rotate(delivery: Delivery) {
     let mut companion = Companion::start_with(&[("BETTER_AUTH_SECRETS", &first)]);
     let mut discovered = Discovered::new("jwt-gate");
     discovered.publish(&delivery.published(&first));
-    let envoy = start(&discovered, &companion);
+    let envoy = discovering(&discovered, &companion).start();
     let shown = envoy.shown_on_failure();
     let port = shown.port("app");
     let mut clients = Clients::open(port, 16);
@@ -201,7 +178,7 @@ fn a_configuration_that_is_refused_changes_nothing_and_opens_nothing() {
     let mut discovered = Discovered::new("jwt-gate");
     let good = Delivery::Inline.published(&format!("1:{}", forge::SECRET));
     discovered.publish(&good);
-    let envoy = start(&discovered, &companion);
+    let envoy = discovering(&discovered, &companion).start();
     let shown = envoy.shown_on_failure();
     let token = forge::token("user_1", json!({}));
     let traffic = Traffic::start(shown.port("app"));
@@ -236,7 +213,7 @@ fn a_configuration_that_is_refused_changes_nothing_and_opens_nothing() {
 fn until_a_configuration_is_there_nothing_passes() {
     let companion = Companion::start(forge::SECRET);
     let mut discovered = Discovered::new("jwt-gate");
-    let envoy = start(&discovered, &companion);
+    let envoy = discovering(&discovered, &companion).start();
     let token = forge::token("user_1", json!({}));
     for request in [Request::get("/notes").bearer(&token), Request::get("/open/door"), Request::get("/notes")]
     {

@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use jwt_gate_tests::http1::Connection;
-use jwt_gate_tests::{Answer, Companion, Listener, Request, Spec};
+use jwt_gate_tests::{Answer, Companion, Discovered, Envoy, Listener, Published, Request, Spec};
 use serde_json::{Value, json};
 
 /// How often something that must come to pass is looked for, and how long apart.
@@ -47,6 +47,28 @@ pub(crate) fn provider(secrets: &Value) -> Value {
 /// An Envoy with one listener, `app`, whose gate follows `companion`.
 pub(crate) fn spec(companion: &Companion, more: &Value) -> Spec {
     Spec::new().cluster("companion", companion.private_port()).listener(Listener::gated("app", config(more)))
+}
+
+/// An Envoy whose gate is discovered.
+pub(crate) fn discovering(discovered: &Discovered, companion: &Companion) -> Spec {
+    Spec::new()
+        .concurrency(2)
+        .discovered()
+        .cluster("companion", companion.private_port())
+        .listener(Listener::new("app").before(discovered.filter()))
+}
+
+/// How many configurations Envoy has taken over, and how many it has refused.
+pub(crate) fn updates(envoy: &Envoy) -> (u64, u64) {
+    let counter = |name: &str| envoy.admin().counter(name);
+    (counter(".config_reload"), counter(".config_fail") + counter(".update_rejected"))
+}
+
+pub(crate) fn publish(envoy: &Envoy, discovered: &mut Discovered, published: &Published) {
+    let before = updates(envoy);
+    discovered.publish(published);
+    wait_for("Envoy takes the configuration over", || (updates(envoy).0 > before.0).then_some(()));
+    assert_eq!(updates(envoy).1, before.1, "{}", envoy.log());
 }
 
 /// Somebody who signed up.
@@ -134,6 +156,13 @@ impl Clients {
         for answer in self.answers(token) {
             answer.assert_denied(401, "revoked");
         }
+    }
+
+    /// Waits until `token` is refused everywhere, for whatever reason.
+    pub(crate) fn until_refused(&mut self, token: &str) {
+        wait_for("every worker refuses the token", || {
+            self.answers(token).iter().all(|answer| answer.status == 401).then_some(())
+        });
     }
 
     /// Waits until `token` passes everywhere.
