@@ -1,5 +1,7 @@
 //! The private port: for orchestrators, Prometheus and gates.
 
+use std::time::Duration;
+
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -11,6 +13,10 @@ use crate::app::SharedApp;
 use crate::http::feed;
 use crate::http::observe::Exporter;
 use crate::http::problem::Problem;
+use crate::store::StoreError;
+
+/// A store that takes longer to say a word is as good as none.
+const READY_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The routes.
 pub fn routes(metrics: Exporter) -> Router<SharedApp> {
@@ -28,7 +34,8 @@ async fn healthz() -> Response {
 
 /// The store answers too.
 async fn readyz(State(app): State<SharedApp>) -> Result<Response, Problem> {
-    match app.store.ping().await {
+    let asked = tokio::time::timeout(READY_TIMEOUT, app.store.ping()).await;
+    match asked.unwrap_or(Err(StoreError::Silent)) {
         Ok(()) => Ok(Json(json!({"status": "ok", "store": app.store.kind().to_string()})).into_response()),
         Err(error) => {
             tracing::error!(%error, "the store does not answer");

@@ -3,6 +3,7 @@
 //! Every statement is written once, in the SQL that both speak.
 
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -54,6 +55,10 @@ pub enum StoreError {
     UnknownScheme,
     /// The migrations could not be applied.
     Migrate(sqlx::migrate::MigrateError),
+    /// The file for SQLite could not be made.
+    File(std::io::Error),
+    /// The database did not answer in time.
+    Silent,
     /// The database failed.
     Database(sqlx::Error),
 }
@@ -133,12 +138,23 @@ async fn open_sqlite(url: &str) -> Result<Store, StoreError> {
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .busy_timeout(BUSY_TIMEOUT);
+    make_private(options.get_filename()).map_err(StoreError::File)?;
     let pool = SqlitePoolOptions::new()
         .max_connections(SQLITE_CONNECTIONS)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .connect_with(options)
         .await?;
     Ok(Store { pool: Pool::Sqlite(pool) })
+}
+
+/// Makes the file, where there is none, readable for its owner alone: it holds hashes of passwords. SQLite
+/// gives the files that it puts beside it the same permissions.
+fn make_private(file: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    if file.as_os_str() == ":memory:" || file.exists() {
+        return Ok(());
+    }
+    std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(file).map(drop)
 }
 
 async fn open_postgres(url: &str, connections: u32) -> Result<Store, StoreError> {
@@ -193,6 +209,8 @@ impl fmt::Display for StoreError {
                 formatter.write_str("the database URL starts with neither sqlite: nor postgres://")
             }
             Self::Migrate(error) => write!(formatter, "the migrations cannot be applied: {error}"),
+            Self::File(error) => write!(formatter, "the store's file cannot be made: {error}"),
+            Self::Silent => formatter.write_str("the store did not answer in time"),
             Self::Database(error) => write!(formatter, "the store failed: {error}"),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::companion::Companion;
+use crate::companion::{Companion, PASSWORD, program, sqlite_url};
 use crate::setup;
 
 #[test]
@@ -62,4 +62,33 @@ fn the_cookie_of_a_real_better_auth_server_verifies_with_the_shared_secret() {
         jwt_gate_token::verify(token, &keyring, &jwt_gate_token::Expectations::default(), now).unwrap();
     assert_eq!(claims.get("user.id"), Some(&said["id"]));
     assert_eq!(claims.get("user.email"), Some(&serde_json::json!("ada@example.com")));
+}
+
+#[test]
+fn people_whose_hashes_passlib_wrote_can_sign_in() {
+    let python = match setup::python_client("passlib") {
+        Ok(python) => python,
+        Err(reason) => return setup::skip("people_whose_hashes_passlib_wrote_can_sign_in", &reason),
+    };
+    let mut passlib = Command::new(python);
+    passlib.arg(setup::client("passlib").join("hashes.py")).arg(PASSWORD);
+    let table = passlib.output().unwrap();
+    assert!(table.status.success(), "{table:?}");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), &table.stdout).unwrap();
+
+    let directory = tempfile::TempDir::new().unwrap();
+    let url = sqlite_url(directory.path());
+    let import =
+        program().args(["users", "import"]).env("DATABASE_URL", &url).stdin(file.reopen().unwrap()).output();
+    let import = import.unwrap();
+    assert!(import.status.success(), "{import:?}");
+    // Our cost is higher than passlib's here: the first sign-in writes a better hash, which works as well.
+    let companion = Companion::start_with(&url, &["--bcrypt-cost", "5"], &[]);
+    for spelling in ["2a", "2b", "2y"] {
+        let address = format!("{spelling}@example.com");
+        assert_eq!(companion.sign_in(&address, PASSWORD).status, 200, "{spelling}");
+        assert_eq!(companion.sign_in(&address, PASSWORD).status, 200, "{spelling}");
+        assert_eq!(companion.sign_in(&address, "wrong horse").status, 401, "{spelling}");
+    }
 }

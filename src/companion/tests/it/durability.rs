@@ -80,3 +80,38 @@ fn a_request_under_way_is_answered_when_the_server_is_told_to_end() {
     assert!(answer.contains("HTTP/1.1 201 Created"), "{answer}");
     assert!(companion.wait());
 }
+
+#[test]
+fn the_store_is_readable_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = TempDir::new().unwrap();
+    let companion = Companion::start_with(&sqlite_url(directory.path()), &[], &[]);
+    companion.sign_up("ada@example.com");
+    let mut files = 0;
+    for file in std::fs::read_dir(directory.path()).unwrap() {
+        let file = file.unwrap();
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{file:?}");
+        files += 1;
+    }
+    assert!(files >= 2, "the file and its log");
+}
+
+#[test]
+fn readiness_asks_the_store() {
+    let directory = TempDir::new().unwrap();
+    let companion = Companion::start_with(&sqlite_url(directory.path()), &[], &[]);
+    let ready = || crate::companion::call("GET", &format!("{}/readyz", companion.private), &[], None).status;
+    assert_eq!(ready(), 200);
+    // Its tables are gone, as after a restore gone wrong.
+    let statement = "DROP TABLE revocation_feed";
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        use sqlx::Connection;
+        let url = sqlite_url(directory.path());
+        let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
+        sqlx::query(statement).execute(&mut connection).await.unwrap();
+    });
+    assert_eq!(ready(), 503);
+    let health = crate::companion::call("GET", &format!("{}/healthz", companion.private), &[], None);
+    assert_eq!(health.status, 200);
+}
