@@ -127,3 +127,20 @@ fn doctor_finds_a_secret_that_envoy_does_not_have() {
     assert!(!well && said.contains("does not have our secret"), "{said}");
     served.join().unwrap();
 }
+
+#[test]
+fn every_flag_of_serve_is_documented_with_its_variable_and_default() {
+    let documentation = include_str!("../../../../docs/companion.md");
+    let help = text(&program().args(["serve", "--help"]).output().unwrap().stdout);
+    for option in help.split("\n      --").skip(1) {
+        let flag = option.split_whitespace().next().unwrap();
+        let between =
+            |start: &str| option.split_once(start).and_then(|(_, rest)| rest.split([']', '=']).next());
+        let variable = between("[env: ").unwrap();
+        let row = documentation.lines().find(|line| line.starts_with(&format!("| `--{flag}` ")));
+        let row = row.unwrap_or_else(|| panic!("--{flag} is not in docs/companion.md"));
+        assert!(row.contains(&format!("`{variable}`")), "{row}");
+        let default = option.split_once("[default: ").and_then(|(_, rest)| rest.split(']').next());
+        assert!(default.is_none_or(|default| row.contains(&format!("`{default}`"))), "{default:?}: {row}");
+    }
+}

@@ -30,11 +30,21 @@ impl Postgres {
         }
         let data = server.data();
         server.run("initdb", &["-D", &data, "-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-sync"])?;
-        let socket = server.directory.path().display();
-        let options = format!("-c listen_addresses='' -c unix_socket_directories='{socket}' -c fsync=off");
-        let log = server.directory.path().join("log").display().to_string();
-        server.run("pg_ctl", &["-D", &data, "-l", &log, "-w", "-o", &options, "start"])?;
+        server.begin()?;
         Ok(server)
+    }
+
+    /// Starts the server on its data.
+    pub(crate) fn begin(&self) -> Result<(), String> {
+        let socket = self.directory.path().display();
+        let options = format!("-c listen_addresses='' -c unix_socket_directories='{socket}' -c fsync=off");
+        let log = self.directory.path().join("log").display().to_string();
+        self.run("pg_ctl", &["-D", &self.data(), "-l", &log, "-w", "-o", &options, "start"]).map(drop)
+    }
+
+    /// Ends the server as a crash would.
+    pub(crate) fn end(&self) -> Result<(), String> {
+        self.run("pg_ctl", &["-D", &self.data(), "-m", "immediate", "-w", "stop"]).map(drop)
     }
 
     /// The URL of a new, empty database.
@@ -71,7 +81,7 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        let _ = self.run("pg_ctl", &["-D", &self.data(), "-m", "immediate", "-w", "stop"]);
+        let _ = self.end();
     }
 }
 

@@ -49,6 +49,35 @@ fn the_suite_holds_on_postgresql() {
     }
 }
 
+#[test]
+fn while_postgresql_is_away_calls_are_told_to_come_back_and_then_work() {
+    let server = match Postgres::start() {
+        Ok(server) => server,
+        Err(reason) => {
+            return setup::skip(
+                "while_postgresql_is_away_calls_are_told_to_come_back_and_then_work",
+                &reason,
+            );
+        }
+    };
+    let companion = start(&server.database("away"));
+    let ada = token(&companion.sign_up("ada@example.com"));
+    let ready = || call("GET", &format!("{}/readyz", companion.private), &[], None).status;
+    assert_eq!((me(&companion, &ada), ready()), (200, 200));
+    server.end().unwrap();
+    let away = companion.sign_in("ada@example.com", PASSWORD);
+    assert_eq!((away.status, away.code().as_str()), (503, "store_unavailable"));
+    assert!(away.header("retry-after").is_some());
+    assert_eq!((me(&companion, &ada), ready()), (503, 503));
+    server.begin().unwrap();
+    // The first call may meet a connection that ended with the server.
+    while me(&companion, &ada) == 503 {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    assert_eq!((me(&companion, &ada), ready()), (200, 200));
+    assert_eq!(companion.sign_in("ada@example.com", PASSWORD).status, 200);
+}
+
 fn start(url: &str) -> Companion {
     Companion::start_with(url, &["--throttle-address", "0"], &[])
 }
