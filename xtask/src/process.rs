@@ -105,3 +105,40 @@ fn watchdog(child: u32, belongings: &Path) -> io::Result<Child> {
         .process_group(0)
         .spawn()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn start(script: &str, folder: &Path) -> Guarded {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).current_dir(folder).stdout(Stdio::piped());
+        Guarded::start("sh", &mut command, &folder.join("log"), folder).unwrap()
+    }
+
+    #[test]
+    fn a_process_ends_with_its_guard_and_may_end_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let script = "trap 'touch in-order; exit 0' TERM; echo ready; while :; do sleep 0.1; done";
+        let mut process = start(script, folder.path());
+        let mut ready = [0; 6];
+        process.take_stdout().unwrap().read_exact(&mut ready).unwrap();
+        assert_eq!(process.ended(), None);
+        let id = process.child.id();
+        drop(process);
+        assert!(folder.path().join("in-order").exists());
+        assert!(!Path::new(&format!("/proc/{id}")).exists());
+    }
+
+    #[test]
+    fn the_end_of_a_process_is_seen_and_its_folder_is_left_to_its_owner() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut process = start("exit 3", folder.path());
+        let mut nothing = Vec::new();
+        process.take_stdout().unwrap().read_to_end(&mut nothing).unwrap();
+        process.child.wait().unwrap();
+        assert_eq!(process.ended().and_then(|status| status.code()), Some(3));
+        drop(process);
+        assert!(folder.path().exists());
+    }
+}
