@@ -30,6 +30,7 @@ pub struct Spec {
     environment: Vec<(String, String)>,
     clusters: Vec<Value>,
     discovered: bool,
+    bootstrap: Option<Value>,
 }
 
 /// A running Envoy. It ends when this is dropped, or with the test process.
@@ -65,6 +66,7 @@ impl Spec {
             environment: Vec::new(),
             clusters: Vec::new(),
             discovered: false,
+            bootstrap: None,
         }
     }
 
@@ -108,6 +110,13 @@ impl Spec {
     #[must_use]
     pub fn discovered(mut self) -> Self {
         self.discovered = true;
+        self
+    }
+
+    /// The same with this whole bootstrap configuration in place of one made of the other parts.
+    #[must_use]
+    pub fn bootstrapped(mut self, bootstrap: Value) -> Self {
+        self.bootstrap = Some(bootstrap);
         self
     }
 
@@ -163,6 +172,9 @@ impl Spec {
     }
 
     fn bootstrap(&self, directory: &Path) -> Value {
+        if let Some(bootstrap) = &self.bootstrap {
+            return bootstrap.clone();
+        }
         let wasm = if self.listeners.iter().any(Listener::is_gated) {
             wasm().display().to_string()
         } else {

@@ -4,6 +4,7 @@
 pub mod command;
 pub mod demo;
 pub mod envoy;
+pub mod measure;
 pub mod process;
 pub mod say;
 pub mod system;

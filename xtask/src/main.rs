@@ -29,6 +29,9 @@ enum Command {
         #[arg(long = "version", value_name = "VERSION")]
         version: Option<String>,
     },
+    /// Measure what the documents say, and write it into them.
+    #[command(subcommand)]
+    Measure(xtask::measure::Measure),
     /// Run every test; installs what they need. The last line counts them.
     Test {
         /// For the test programs: a filter, or libtest's options.
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Demo { once, port } => xtask::demo::command(xtask::demo::Options { port, once }).map(done),
         Command::Envoy { version } => xtask::envoy::command(version.as_deref()).map(done),
+        Command::Measure(measure) => xtask::measure::command(&measure).map(done),
         Command::Test { arguments } => xtask::test::command(&arguments),
         Command::Wasm { std_from_source } => xtask::wasm::command(std_from_source).map(done),
     };

@@ -1,0 +1,139 @@
+//! `cargo xtask measure revocation`: the numbers of `docs/revocation.md`, made anew.
+//!
+//! The program that measures is part of the end-to-end tests, whose Envoy, companion and clients it uses. It
+//! prints each part as `@@ <name>` and a table; this puts the tables between the marks
+//! `<!-- measured: <name> -->` and `<!-- end -->` of the document.
+
+use std::env;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use anyhow::{Context, Result, bail};
+use clap::Subcommand;
+
+use crate::workspace::{Workspace, cargo};
+use crate::{command, envoy, say, wasm};
+
+/// What can be measured.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Measure {
+    /// Sign-out to refusal, memory and time that revocations cost, the companion's share, and a soak; rewrites
+    /// the tables of docs/revocation.md.
+    Revocation {
+        /// Only these: delay, memory, request-cost, companion, soak. Default: all.
+        #[arg(value_name = "PART")]
+        parts: Vec<String>,
+    },
+}
+
+/// A table, and the part that it is of.
+#[derive(Debug, PartialEq, Eq)]
+struct Table {
+    part: String,
+    lines: String,
+}
+
+/// Measures, prints and writes.
+///
+/// # Errors
+/// Where something does not compile, is missing or goes wrong while it is measured.
+pub fn command(measure: &Measure) -> Result<()> {
+    let Measure::Revocation { parts } = measure;
+    let workspace = Workspace::locate()?;
+    say::step("Building the gate and, optimised, the companion");
+    let wasm = wasm::build()?;
+    let envoy = envoy::locate()?;
+    let version = envoy::version_of(&envoy)?;
+    let cargo = |arguments: &[&str]| {
+        command::run(cargo().current_dir(&workspace.root).args(["build", "--locked"]).args(arguments))
+    };
+    cargo(&["--release", "--package", "jwt-gate-auth"])?;
+    cargo(&["--package", "jwt-gate-tests", "--bin", "measure-revocation"])?;
+    let binary = |profile: &str, name: &str| {
+        workspace.target.join(profile).join(format!("{name}{}", env::consts::EXE_SUFFIX))
+    };
+    say::step("Measuring");
+    let mut child = std::process::Command::new(binary("debug", "measure-revocation"))
+        .args(parts)
+        .env("ENVOY", envoy)
+        .env("JWT_GATE_WASM", wasm)
+        .env("JWT_GATE_AUTH", binary("release", "jwt-gate-auth"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("measure-revocation could not be started")?;
+    let output = BufReader::new(child.stdout.take().context("it has no standard output")?);
+    let path = workspace.root.join("docs/revocation.md");
+    let mut current: Option<Table> = None;
+    let on = format!("On {}, with Envoy {version}", machine());
+    // A table is written when it is complete, so that what was measured is not lost with what comes after.
+    let write = |table: Table| -> Result<()> {
+        let document = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        fs::write(&path, put(&document, &table, &on)?).with_context(|| path.display().to_string())
+    };
+    for line in output.lines() {
+        let line = line?;
+        println!("{line}");
+        if let Some(part) = line.strip_prefix("@@ ") {
+            if let Some(table) = current.replace(Table { part: part.to_owned(), lines: String::new() }) {
+                write(table)?;
+            }
+        } else if let Some(table) = &mut current
+            && !line.is_empty()
+        {
+            table.lines.push_str(&line);
+            table.lines.push('\n');
+        }
+    }
+    if !child.wait()?.success() {
+        bail!("something went wrong while it was measured");
+    }
+    current.map_or(Ok(()), write)
+}
+
+/// `document` with `table` between the marks of its part, below it how and `on` what it was made.
+fn put(document: &str, table: &Table, on: &str) -> Result<String> {
+    let (start, end) = (format!("<!-- measured: {} -->\n", table.part), "<!-- end -->");
+    let (before, rest) =
+        document.split_once(&start).with_context(|| format!("the document has no {}", start.trim()))?;
+    let (_, after) = rest.split_once(end).with_context(|| format!("{} has no end", start.trim()))?;
+    let made = format!("`cargo xtask measure revocation {}`. {on}.", table.part);
+    Ok(format!("{before}{start}\n{}\n{made}\n\n{end}{after}", table.lines))
+}
+
+/// The processor, the number of processors, the system.
+fn machine() -> String {
+    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let field = |line: &str| line.split_once(':').map(|(_, value)| value.trim().to_owned());
+    let model = cpu.lines().find(|line| line.starts_with("model name")).and_then(field);
+    let count = std::thread::available_parallelism().map_or(1, usize::from);
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    format!(
+        "{count} × {}, {} {}",
+        model.as_deref().unwrap_or(env::consts::ARCH),
+        env::consts::OS,
+        kernel.trim()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_takes_the_place_of_the_one_before_and_nothing_else_changes() {
+        let document = "a\n<!-- measured: x -->\nold\n<!-- end -->\nb\n<!-- measured: y -->\n<!-- end -->\n";
+        let table = Table { part: "x".to_owned(), lines: "| 1 |\n".to_owned() };
+        let new = put(document, &table, "On this").unwrap();
+        assert!(new.starts_with(
+            "a\n<!-- measured: x -->\n\n| 1 |\n\n`cargo xtask measure revocation x`. On this.\n"
+        ));
+        assert!(
+            new.ends_with("<!-- end -->\nb\n<!-- measured: y -->\n<!-- end -->\n") && !new.contains("old")
+        );
+        assert_eq!(put(&new, &table, "On this").unwrap(), new, "the same again changes nothing");
+        let other = Table { part: "z".to_owned(), ..table };
+        assert!(put(document, &other, "On this").is_err());
+    }
+}
