@@ -22,7 +22,6 @@ RUN for crate in src/token src/gate src/companion tests xtask; do \
         mkdir -p "$crate/src" && touch "$crate/src/lib.rs"; \
     done \
     && for program in src/companion xtask; do echo 'fn main() {}' > "$program/src/main.rs"; done \
-    && mkdir -p tests/e2e tests/schema && touch tests/e2e/main.rs tests/schema/main.rs \
     && cargo build --locked --release --package jwt-gate-auth \
     && cargo build --locked --package xtask \
     && cargo build --locked --profile wasm --target wasm32-wasip1 --package jwt-gate

@@ -77,6 +77,14 @@ pub const POSTGRESQL: Need = Need {
     is_there: || Path::new("/usr/lib/postgresql").is_dir() || command::on_path("initdb").is_some(),
 };
 
+/// A browser.
+pub const CHROMIUM: Need = Need {
+    what: "Chromium",
+    why: "a test signs up and in as a person would",
+    packages: &["chromium"],
+    is_there: || command::on_path("chromium").is_some(),
+};
+
 /// Makes sure that `need` is met, by installing its packages where that is possible.
 ///
 /// # Errors

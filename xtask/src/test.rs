@@ -8,14 +8,16 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::workspace::{Workspace, cargo};
-use crate::{envoy, say, system, wasm};
+use crate::{command, envoy, say, system, wasm};
 use tally::Tally;
 
 /// What parts of the tests use that a machine may lack. Where it cannot be installed, those tests say so.
-const NEEDS: &[system::Need] = &[system::PYTHON_VENV, system::NODE, system::POSTGRESQL];
+const NEEDS: &[system::Need] = &[system::PYTHON_VENV, system::NODE, system::POSTGRESQL, system::CHROMIUM];
+
+const TEST: &[&str] = &["test", "--workspace", "--locked"];
 
 /// Runs all tests; `arguments` go to the test programs, as in `cargo test -- arguments`.
 ///
@@ -33,17 +35,28 @@ pub fn command(arguments: &[String]) -> Result<ExitCode> {
     let workspace = Workspace::locate()?;
     say::step("Building the gate, which runs in Envoy");
     let wasm = wasm::build()?;
-    say::step("Building the companion, which signs people in");
-    let companion = workspace.companion()?;
+    say::step("Building the tests, and with them the companion");
+    // Not by a build of its own, which would compile the dependencies once more with fewer features.
+    if let Err(error) = command::run(cargo().current_dir(&workspace.root).args(TEST).arg("--no-run")) {
+        say::note(&format!("{error:#}"));
+        let mut tally = Tally::default();
+        tally.read_status(false);
+        return Ok(report(&tally));
+    }
+    let companion = workspace.companion_path();
+    if !command::is_executable(&companion) {
+        bail!("cargo test left no {}", companion.display());
+    }
     let envoy = envoy::locate()?;
     say::note(&format!("Envoy {} is {}", envoy::version_of(&envoy)?, envoy.display()));
 
     let skip_log = tempfile::Builder::new().prefix("jwt-gate-skipped-").tempfile()?;
-    say::step("Building and running the tests");
+    say::step("Running the tests");
     let mut tests = cargo();
     tests
         .current_dir(&workspace.root)
-        .args(["test", "--workspace", "--locked", "--no-fail-fast", "--"])
+        .args(TEST)
+        .args(["--no-fail-fast", "--"])
         .args(arguments)
         .env("ENVOY", envoy)
         .env("JWT_GATE_WASM", wasm)

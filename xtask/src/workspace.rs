@@ -1,7 +1,7 @@
 //! Where the workspace and its target directory are, and how cargo is started for it.
 
 use std::env;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
@@ -51,14 +51,18 @@ impl Workspace {
     /// # Errors
     /// Where it does not compile.
     pub fn companion(&self) -> Result<PathBuf> {
-        let profile = Path::new("debug");
         command::run(cargo().current_dir(&self.root).args([
             "build",
             "--locked",
             "--package",
             "jwt-gate-auth",
         ]))?;
-        Ok(self.target.join(profile).join(format!("jwt-gate-auth{}", env::consts::EXE_SUFFIX)))
+        Ok(self.companion_path())
+    }
+
+    /// Where cargo puts the companion's binary.
+    pub(crate) fn companion_path(&self) -> PathBuf {
+        self.target.join("debug").join(format!("jwt-gate-auth{}", env::consts::EXE_SUFFIX))
     }
 }
 
