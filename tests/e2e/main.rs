@@ -2,6 +2,7 @@
 //!
 //! `$ENVOY` chooses the Envoy, `$JWT_GATE_WASM` the filter; without them both are fetched and built.
 
+mod better_auth;
 mod boundary;
 mod bytes;
 mod clients;
@@ -23,13 +24,15 @@ mod workers;
 
 use std::sync::OnceLock;
 
-use jwt_gate_tests::{Envoy, Listener, Shown, Spec};
+use jwt_gate_tests::{Envoy, Listener, Refused, Shown, Spec};
 use serde_json::{Value, json};
 
 /// The one Envoy of most tests: a listener for each configuration, one worker.
 fn envoy() -> Shown<'static> {
-    static SHARED: OnceLock<Envoy> = OnceLock::new();
-    SHARED.get_or_init(|| Spec::new().listeners(listeners()).start()).shown_on_failure()
+    static SHARED: OnceLock<Result<Envoy, Refused>> = OnceLock::new();
+    // Where it does not serve, each test says so, but only one of them waits for it.
+    let shared = SHARED.get_or_init(|| Spec::new().listeners(listeners()).try_start());
+    shared.as_ref().unwrap_or_else(|refused| panic!("Envoy does not serve:\n{refused}")).shown_on_failure()
 }
 
 fn listeners() -> Vec<Listener> {

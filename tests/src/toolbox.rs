@@ -34,23 +34,41 @@ impl Python {
     /// Where Python is not installed or its packages cannot be fetched.
     pub fn shared() -> Result<&'static Self, &'static str> {
         static SHARED: OnceLock<Result<Python, String>> = OnceLock::new();
-        SHARED.get_or_init(Self::install).as_ref().map_err(String::as_str)
+        let install = || Self::install("python", &clients().join("python/requirements.txt"));
+        SHARED.get_or_init(install).as_ref().map_err(String::as_str)
     }
 
-    fn install() -> Result<Self, String> {
+    /// A Python with the packages of the FastAPI backend in `envoy/backend`, or why there is none here.
+    ///
+    /// # Errors
+    /// As [`Self::shared`].
+    pub fn backend() -> Result<&'static Self, &'static str> {
+        static BACKEND: OnceLock<Result<Python, String>> = OnceLock::new();
+        let requirements = clients().join("../../envoy/backend/requirements.txt");
+        BACKEND.get_or_init(|| Self::install("backend", &requirements)).as_ref().map_err(String::as_str)
+    }
+
+    fn install(name: &str, requirements: &Path) -> Result<Self, String> {
         let python = command::on_path("python3").ok_or("Python 3 is not installed")?;
-        let requirements = clients().join("python/requirements.txt");
-        let home = installed("python", &requirements, |home| {
+        let home = installed(name, requirements, |home| {
             done(Command::new(&python).args(["-m", "venv"]).arg(home))?;
             let pip = ["-m", "pip", "install", "--require-hashes", "--only-binary", ":all:", "--quiet"];
             let pip = Command::new(home.join("bin/python"))
                 .args(pip)
                 .args(["--disable-pip-version-check", "--no-input", "--requirement"])
-                .arg(&requirements)
+                .arg(requirements)
                 .output();
             succeeded(pip)
         })?;
         Ok(Self { interpreter: home.join("bin/python") })
+    }
+
+    /// A command that runs a module: `python -m <module>`.
+    #[must_use]
+    pub fn module(&self, module: &str) -> Command {
+        let mut command = Command::new(&self.interpreter);
+        command.args(["-m", module]);
+        command
     }
 
     /// A command that runs `clients/python/<script>`.
@@ -91,14 +109,15 @@ impl Node {
         Ok(Self { interpreter, home })
     }
 
-    /// A command that runs `clients/node/<script>` where the packages can be imported.
+    /// A command that runs the script at this path from `clients/node/` where the packages can be imported.
     ///
     /// # Panics
     /// Where the script cannot be put there.
     #[must_use]
     pub fn script(&self, script: &str) -> Command {
         // Node looks for packages beside the script.
-        let beside = self.home.join(script);
+        let name = Path::new(script).file_name().expect("a file");
+        let beside = self.home.join(name);
         fs::copy(clients().join("node").join(script), &beside).expect("the script is copied");
         let mut command = Command::new(&self.interpreter);
         command.arg(beside);
