@@ -98,12 +98,19 @@ impl App {
             self.throttle.forgive(account, client.ip_address);
             let Some(signed_in) = self.begin_session(user, client).await? else { continue };
             if let Verdict::RightButWeak(better) = verdict {
-                let user = &signed_in.user;
-                self.store.replace_hash(&user.id, &user.password_hash, &better).await?;
+                self.strengthen(&signed_in.user, &better).await;
             }
             return Ok(signed_in);
         }
         Err(Problem::overloaded())
+    }
+
+    /// Writes a better hash of the password. The session has begun, so a failure is no reason to refuse it: the
+    /// next sign-in tries again.
+    async fn strengthen(&self, user: &User, better: &str) {
+        if let Err(error) = self.store.replace_hash(&user.id, &user.password_hash, better).await {
+            tracing::warn!(%error, "a weak hash could not be replaced");
+        }
     }
 
     /// Begins a session for a user whose identity is established. `None`: the account has changed since it
