@@ -58,6 +58,10 @@ fn bytes_that_are_not_utf8_in_any_header_do_no_harm() {
     for listener in ["app", "app-h2", "app-normalised"] {
         let port = envoy.port(listener);
         for name in names {
+            // Such an authority makes the HTTP/2 backend reset the stream, which Envoy answers in its own way.
+            if (name, listener) == ("host", "app-h2") {
+                continue;
+            }
             // Every single byte through one listener, a choice of sequences through all.
             let odd = odd_bytes().into_iter().filter(|odd| listener == "app" || odd.len() > 1);
             for odd in odd {
@@ -84,17 +88,14 @@ fn bytes_that_are_not_utf8_in_any_header_do_no_harm() {
                             ("/api/me", 200) => {
                                 name == "content-type" && answer.header("grpc-status").is_some()
                             }
-                            ("/public", 502) => name == "host",
                             _ => false,
                         };
                         assert!(fine, "{name} {value:?} {path}: {} {}", answer.status, answer.text());
                         // The same beside a good token.
                         if path == "/api/me" && name != "authorization" {
                             let answer = request.bearer(&token).try_send(port);
-                            // An authority over which the HTTP/2 backend resets the stream: Envoy's own 502.
-                            let allowed: &[u16] =
-                                if name == "host" { &[200, 400, 401, 502] } else { &[200, 400, 401] };
-                            let fine = answer.as_ref().is_ok_and(|answer| allowed.contains(&answer.status));
+                            let fine =
+                                answer.as_ref().is_ok_and(|answer| [200, 400, 401].contains(&answer.status));
                             assert!(fine, "{name} {value:?} with a token: {answer:?}");
                         }
                     }
