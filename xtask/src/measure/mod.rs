@@ -34,7 +34,8 @@ struct Table {
     lines: String,
 }
 
-/// Measures, prints and writes.
+/// Measures, prints and writes. `$JWT_GATE_WASM` and `$JWT_GATE_AUTH` stand for the two programs where they are
+/// built already.
 ///
 /// # Errors
 /// Where something does not compile, is missing or goes wrong while it is measured.
@@ -42,23 +43,29 @@ pub fn command(measure: &Measure) -> Result<()> {
     let Measure::Revocation { parts } = measure;
     let workspace = Workspace::locate()?;
     say::step("Building the gate and, optimised, the companion");
-    let wasm = wasm::build()?;
+    let wasm = env::var_os("JWT_GATE_WASM").map_or_else(wasm::build, |built| Ok(built.into()))?;
     let envoy = envoy::locate()?;
     let version = envoy::version_of(&envoy)?;
     let cargo = |arguments: &[&str]| {
         command::run(cargo().current_dir(&workspace.root).args(["build", "--locked"]).args(arguments))
     };
-    cargo(&["--release", "--package", "jwt-gate-auth"])?;
-    cargo(&["--package", "jwt-gate-tests", "--bin", "measure-revocation"])?;
     let binary = |profile: &str, name: &str| {
         workspace.target.join(profile).join(format!("{name}{}", env::consts::EXE_SUFFIX))
     };
+    let companion = match env::var_os("JWT_GATE_AUTH") {
+        Some(built) => built.into(),
+        None => {
+            cargo(&["--release", "--package", "jwt-gate-auth"])?;
+            binary("release", "jwt-gate-auth")
+        }
+    };
+    cargo(&["--package", "jwt-gate-tests", "--bin", "measure-revocation"])?;
     say::step("Measuring");
     let mut child = std::process::Command::new(binary("debug", "measure-revocation"))
         .args(parts)
         .env("ENVOY", envoy)
         .env("JWT_GATE_WASM", wasm)
-        .env("JWT_GATE_AUTH", binary("release", "jwt-gate-auth"))
+        .env("JWT_GATE_AUTH", companion)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()

@@ -67,7 +67,7 @@ impl<V: Copy + PartialOrd> Table<V> {
             self.len = self.len.saturating_sub(before.saturating_sub(bucket.len()));
             bucket.reserve_exact(bucket.len().div_ceil(8).max(4));
         }
-        match bucket.binary_search_by_key(&key, |entry| entry.key) {
+        match find(bucket, key) {
             Ok(index) => {
                 if let Some(known) = bucket.get_mut(index) {
                     *known = entry.or(known);
@@ -87,7 +87,7 @@ impl<V: Copy + PartialOrd> Table<V> {
         }
         let key = self.hasher.hash_one(name);
         let bucket = self.buckets.get(place(key))?;
-        let index = bucket.binary_search_by_key(&key, |entry| entry.key).ok()?;
+        let index = find(bucket, key).ok()?;
         bucket.get(index).map(|entry| entry.value)
     }
 
@@ -117,6 +117,34 @@ fn place(key: u64) -> usize {
     usize::try_from(key >> (u64::BITS - BUCKET_BITS)).unwrap_or_default()
 }
 
+/// Where `key` is in `bucket`, or where it would be.
+///
+/// Hashes are spread evenly, so their place can be guessed from their value, and is off by the square root of
+/// the length. A binary search from the middle of a large bucket would wait for memory half a dozen times.
+fn find<V>(bucket: &[Entry<V>], key: u64) -> Result<usize, usize> {
+    let fraction = key.wrapping_shl(BUCKET_BITS) >> 32;
+    let length = u64::try_from(bucket.len()).unwrap_or_default();
+    let guess = usize::try_from(fraction.wrapping_mul(length) >> 32).unwrap_or_default();
+    let is_before = |index: usize| bucket.get(index).is_some_and(|entry| entry.key < key);
+    let is_after = |index: usize| bucket.get(index).is_none_or(|entry| entry.key > key);
+    let (mut low, mut high) = (guess, guess.saturating_add(1));
+    let mut step: usize = 2;
+    // Outwards from the guess, until the key is in between if it is anywhere.
+    while low > 0 && !is_before(low) {
+        low = low.saturating_sub(step);
+        step = step.saturating_mul(2);
+    }
+    step = 2;
+    while high < bucket.len() && !is_after(high) {
+        high = high.saturating_add(step);
+        step = step.saturating_mul(2);
+    }
+    let high = high.min(bucket.len());
+    let near = bucket.get(low..high).unwrap_or_default();
+    let found = near.binary_search_by_key(&key, |entry| entry.key);
+    found.map(|index| low.saturating_add(index)).map_err(|index| low.saturating_add(index))
+}
+
 impl<V: Copy + PartialOrd> Entry<V> {
     /// Both entries in one: the greater value, the later time.
     fn or(self, other: &Self) -> Self {
@@ -141,6 +169,19 @@ mod tests {
             assert_eq!(table.get(&format!("other-{number}")), None);
         }
         assert_eq!(table.len(), 20_000);
+    }
+
+    #[test]
+    fn a_place_is_found_wherever_it_is_and_however_uneven_the_keys_are() {
+        let keys: [&[u64]; 5] =
+            [&[], &[7], &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9], &[1, 1 << 40, 1 << 53, u64::MAX], &[u64::MAX]];
+        for keys in keys {
+            let entries: Vec<_> = keys.iter().map(|key| Entry { key: *key, expires: 0, value: () }).collect();
+            for key in (0..12).chain([1 << 40, (1 << 40) + 1, 1 << 53, (1 << 54) - 1, u64::MAX - 1, u64::MAX])
+            {
+                assert_eq!(find(&entries, key), keys.binary_search(&key), "{key} in {keys:?}");
+            }
+        }
     }
 
     #[test]
