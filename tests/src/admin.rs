@@ -17,6 +17,12 @@ impl Admin {
         Self { port }
     }
 
+    /// Its address.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
     /// The body of a GET.
     #[must_use]
     pub fn get(&self, path: &str) -> String {

@@ -1,0 +1,73 @@
+//! The companion in operation: two replicas behind Envoy, and `doctor` asking a real Envoy.
+
+use jwt_gate_tests::{Companion, Listener, Request, Spec, forge, skipped};
+use serde_json::{Value, json};
+
+use crate::postgres::Postgres;
+use crate::site::{front, shipped_gate};
+
+fn post(port: u16, path: &str, token: Option<&str>, body: &Value) -> jwt_gate_tests::Answer {
+    let request =
+        Request::new("POST", path).header("content-type", "application/json").body(body.to_string());
+    match token {
+        Some(token) => request.bearer(token).send(port),
+        None => request.send(port),
+    }
+}
+
+#[test]
+fn two_companions_on_one_postgresql_behind_envoy_act_as_one() {
+    let server = match Postgres::start() {
+        Ok(server) => server,
+        Err(reason) => return skipped("two_companions_on_one_postgresql_behind_envoy_act_as_one", &reason),
+    };
+    let url = server.database("replicas");
+    let replica = || Companion::start_with(&[("BETTER_AUTH_SECRET", forge::SECRET), ("DATABASE_URL", &url)]);
+    let (one, other) = (replica(), replica());
+    let half = |cluster: &str| json!({"name": cluster, "weight": 50});
+    let routes = json!([{"match": {"prefix": "/"}, "route": {"weighted_clusters": {"clusters": [half("one"), half("other")]}}}]);
+    let envoy = Spec::new()
+        .cluster("one", one.public_port())
+        .cluster("other", other.public_port())
+        .listener(Listener::gated("site", shipped_gate()).routes(routes))
+        .start();
+    let port = envoy.port("site");
+
+    for number in 0..8 {
+        let account =
+            json!({"email": format!("user{number}@example.com"), "password": "correct horse battery"});
+        assert_eq!(post(port, "/api/auth/signup", None, &account).status, 201);
+        assert_eq!(post(port, "/api/auth/signup", None, &account).status, 409, "known to both at once");
+        let signed_in = post(port, "/api/auth/signin", None, &account);
+        assert_eq!(signed_in.status, 200);
+        let token = signed_in.json()["token"].as_str().expect("a token").to_owned();
+        let me = || Request::get("/api/auth/me").bearer(&token).send(port).status;
+        assert!((0..6).all(|_| me() == 200));
+        assert_eq!(post(port, "/api/auth/signout", Some(&token), &json!({})).status, 204);
+        assert!((0..6).all(|_| me() == 401), "signed out at both at once");
+    }
+    for cluster in ["one", "other"] {
+        let stats = envoy.admin().stats(&format!("cluster.{cluster}.upstream_rq_total"));
+        assert!(stats.values().any(|requests| *requests > 10), "{stats:?}: both take part");
+    }
+}
+
+#[test]
+fn doctor_compares_its_secret_with_that_of_a_real_envoy() {
+    let ask = |companion: &Companion, admin: &str| {
+        let doctor = companion.command(&["doctor", "--envoy-admin", admin]).output().expect("doctor runs");
+        let said =
+            format!("{}{}", String::from_utf8_lossy(&doctor.stdout), String::from_utf8_lossy(&doctor.stderr));
+        (doctor.status.success(), said)
+    };
+    let same = Companion::start(forge::SECRET);
+    let other = Companion::start(forge::OTHER_SECRET);
+    let envoy = front(shipped_gate(), &["/api/auth/"], same.public_port(), same.public_port());
+    let admin = envoy.admin().url();
+
+    let (well, said) = ask(&same, &admin);
+    assert!(well, "{said}");
+    let (well, said) = ask(&other, &admin);
+    assert!(!well && said.contains("kid"), "{said}");
+    assert!(!said.contains(forge::OTHER_SECRET) && !said.contains(forge::SECRET));
+}
