@@ -34,6 +34,9 @@ enum Command {
     Measure(xtask::measure::Measure),
     /// Run every test; installs what they need. The last line counts them.
     Test {
+        /// Only the tests through Envoy, and those on each supported version, 1.36 to 1.40.
+        #[arg(long)]
+        matrix: bool,
         /// For the test programs: a filter, or libtest's options.
         #[arg(last = true, value_name = "FILTER")]
         arguments: Vec<String>,
@@ -52,7 +55,7 @@ fn main() -> ExitCode {
         Command::Demo { once, port } => xtask::demo::command(xtask::demo::Options { port, once }).map(done),
         Command::Envoy { version } => xtask::envoy::command(version.as_deref()).map(done),
         Command::Measure(measure) => xtask::measure::command(&measure).map(done),
-        Command::Test { arguments } => xtask::test::command(&arguments),
+        Command::Test { matrix, arguments } => xtask::test::command(matrix, &arguments),
         Command::Wasm { std_from_source } => xtask::wasm::command(std_from_source).map(done),
     };
     match result {

@@ -5,7 +5,7 @@ mod tally;
 use std::env;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -19,14 +19,15 @@ const NEEDS: &[system::Need] = &[system::PYTHON_VENV, system::NODE, system::POST
 
 const TEST: &[&str] = &["test", "--workspace", "--locked"];
 
-/// Runs all tests; `arguments` go to the test programs, as in `cargo test -- arguments`.
+/// Runs all tests, or, for the `matrix`, those through Envoy on each of its versions; `arguments` go to the
+/// test programs, as in `cargo test -- arguments`.
 ///
 /// The last lines name what was skipped and why, and the very last is `N passed, N failed, N skipped`.
 ///
 /// # Errors
 /// Where something that every test needs is missing. That a test failed, or that none ran, is no error of
 /// ours, only of the exit code.
-pub fn command(arguments: &[String]) -> Result<ExitCode> {
+pub fn command(matrix: bool, arguments: &[String]) -> Result<ExitCode> {
     for need in NEEDS {
         if let Err(error) = system::ensure(need) {
             say::note(&format!("{error:#}"));
@@ -47,38 +48,44 @@ pub fn command(arguments: &[String]) -> Result<ExitCode> {
     if !command::is_executable(&companion) {
         bail!("cargo test left no {}", companion.display());
     }
-    let envoy = envoy::locate()?;
-    say::note(&format!("Envoy {} is {}", envoy::version_of(&envoy)?, envoy.display()));
+    let (envoys, selected): (Vec<PathBuf>, &[&str]) = if matrix {
+        (envoy::versions().map(envoy::locate_version).collect::<Result<_>>()?, &["--test", "e2e"])
+    } else {
+        (vec![envoy::locate()?], &[])
+    };
 
     let skip_log = tempfile::Builder::new().prefix("jwt-gate-skipped-").tempfile()?;
-    say::step("Running the tests");
-    let mut tests = cargo();
-    tests
-        .current_dir(&workspace.root)
-        .args(TEST)
-        .args(["--no-fail-fast", "--"])
-        .args(arguments)
-        .env("ENVOY", envoy)
-        .env("JWT_GATE_WASM", wasm)
-        .env("JWT_GATE_AUTH", companion)
-        .env("JWT_GATE_SKIP_LOG", skip_log.path());
-    // A secret or a database of the caller's is not the tests'.
-    for (name, _) in env::vars_os() {
-        let known = name.to_string_lossy();
-        if known.starts_with("BETTER_AUTH_") || known == "DATABASE_URL" {
-            tests.env_remove(&name);
+    let mut tally = Tally::default();
+    for envoy in envoys {
+        say::step(&format!("Running the tests on Envoy {}, {}", envoy::version_of(&envoy)?, envoy.display()));
+        let mut tests = cargo();
+        tests
+            .current_dir(&workspace.root)
+            .args(TEST)
+            .args(selected)
+            .args(["--no-fail-fast", "--"])
+            .args(arguments)
+            .env("ENVOY", envoy)
+            .env("JWT_GATE_WASM", &wasm)
+            .env("JWT_GATE_AUTH", &companion)
+            .env("JWT_GATE_SKIP_LOG", skip_log.path());
+        // A secret or a database of the caller's is not the tests'.
+        for (name, _) in env::vars_os() {
+            let known = name.to_string_lossy();
+            if known.starts_with("BETTER_AUTH_") || known == "DATABASE_URL" {
+                tests.env_remove(&name);
+            }
         }
+        run(&mut tests, &mut tally)?;
     }
-    let mut tally = run(&mut tests)?;
     tally.read_skip_log(&read(skip_log.path())?);
     Ok(report(&tally))
 }
 
 /// Runs cargo, showing its output as it comes, and counts.
-fn run(tests: &mut Command) -> Result<Tally> {
+fn run(tests: &mut Command, tally: &mut Tally) -> Result<()> {
     let mut child =
         tests.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cargo could not be started")?;
-    let mut tally = Tally::default();
     let mut shown = std::io::stdout();
     for line in BufReader::new(child.stdout.take().context("cargo has no standard output")?).split(b'\n') {
         let line = line?;
@@ -88,7 +95,7 @@ fn run(tests: &mut Command) -> Result<Tally> {
     }
     shown.flush()?;
     tally.read_status(child.wait()?.success());
-    Ok(tally)
+    Ok(())
 }
 
 fn read(path: &Path) -> Result<String> {
