@@ -1,6 +1,7 @@
 //! jwt-gate's developer commands, and what its tests share with them: one way to build the filter
 //! ([`wasm::build`]) and one way to get an Envoy ([`envoy::locate`]).
 
+pub mod bench;
 pub mod command;
 pub mod demo;
 pub mod envoy;

@@ -14,6 +14,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Measure the gate beside what a user would pick instead, and write docs/benchmarks.md.
+    Bench(xtask::bench::Options),
     /// Start everything and walk through it: sign up, sign in, a protected call, a spoofed header, sign out.
     Demo {
         /// End after the walk, with a failure if any step went wrong.
@@ -52,6 +54,7 @@ enum Command {
 fn main() -> ExitCode {
     let done = |()| ExitCode::SUCCESS;
     let result = match Arguments::parse().command {
+        Command::Bench(options) => xtask::bench::command(&options).map(done),
         Command::Demo { once, port } => xtask::demo::command(xtask::demo::Options { port, once }).map(done),
         Command::Envoy { version } => xtask::envoy::command(version.as_deref()).map(done),
         Command::Measure(measure) => xtask::measure::command(&measure).map(done),

@@ -85,6 +85,14 @@ pub const CHROMIUM: Need = Need {
     is_there: || command::on_path("chromium").is_some(),
 };
 
+/// The load generator.
+pub const WRK: Need = Need {
+    what: "wrk",
+    why: "makes the load of the benchmark",
+    packages: &["wrk"],
+    is_there: || command::on_path("wrk").is_some(),
+};
+
 /// Makes sure that `need` is met, by installing its packages where that is possible.
 ///
 /// # Errors

@@ -25,13 +25,17 @@ pub const TARGET: &str = "wasm32-wasip1";
 /// # Errors
 /// Where it does not compile, or the wasm target is not to be had; the message says what to do.
 pub fn build() -> Result<PathBuf> {
-    let std = match env::var("JWT_GATE_WASM_STD").as_deref() {
-        Err(_) | Ok("") => Std::obtain()?,
-        Ok("installed") => Std::installed()?,
-        Ok("source") => Std::from_source()?,
+    build_with(&standard_library()?)
+}
+
+/// The standard library that `JWT_GATE_WASM_STD` chooses, else whichever is to be had.
+pub(crate) fn standard_library() -> Result<Std> {
+    match env::var("JWT_GATE_WASM_STD").as_deref() {
+        Err(_) | Ok("") => Std::obtain(),
+        Ok("installed") => Std::installed(),
+        Ok("source") => Std::from_source(),
         Ok(other) => bail!("JWT_GATE_WASM_STD is `{other}`; it can be `installed` or `source`"),
-    };
-    build_with(&std)
+    }
 }
 
 /// Builds the filter with this standard library.
@@ -45,19 +49,7 @@ pub fn build_with(std: &Std) -> Result<PathBuf> {
     // One build at a time: the post-processing reads what cargo has just written.
     let _lock = command::lock(&workspace.target.join("jwt_gate.wasm.lock"))?;
 
-    let target_dir = std.target_dir(&workspace);
-    let mut cargo = std.cargo();
-    cargo
-        .current_dir(&workspace.root)
-        .args(["build", "--locked", "--package", "jwt-gate", "--profile", "wasm", "--target", TARGET])
-        .arg("--target-dir")
-        .arg(&target_dir)
-        .env_remove("RUSTFLAGS")
-        .env("CARGO_ENCODED_RUSTFLAGS", encoded(std.rustflags(&workspace)?)?);
-    command::run(&mut cargo)?;
-
-    let linked = target_dir.join(TARGET).join("wasm/jwt_gate.wasm");
-    let module = fs::read(&linked).with_context(|| format!("the build left no {}", linked.display()))?;
+    let module = link(std, &workspace, "jwt-gate", "jwt_gate")?;
     let module = postprocess::postprocess(&module).context("the built module cannot be post-processed")?;
     if fs::read(&finished).is_ok_and(|old| old == module) {
         return Ok(finished);
@@ -69,6 +61,22 @@ pub fn build_with(std: &Std) -> Result<PathBuf> {
     file.as_file().set_permissions(readable_by_all)?;
     file.persist(&finished)?;
     Ok(finished)
+}
+
+/// Compiles `package` with the filter's profile and returns its module as it was linked.
+pub(crate) fn link(std: &Std, workspace: &Workspace, package: &str, module: &str) -> Result<Vec<u8>> {
+    let target_dir = std.target_dir(workspace);
+    let mut cargo = std.cargo();
+    cargo
+        .current_dir(&workspace.root)
+        .args(["build", "--locked", "--package", package, "--profile", "wasm", "--target", TARGET])
+        .arg("--target-dir")
+        .arg(&target_dir)
+        .env_remove("RUSTFLAGS")
+        .env("CARGO_ENCODED_RUSTFLAGS", encoded(std.rustflags(workspace)?)?);
+    command::run(&mut cargo)?;
+    let linked = target_dir.join(TARGET).join("wasm").join(format!("{module}.wasm"));
+    fs::read(&linked).with_context(|| format!("the build left no {}", linked.display()))
 }
 
 /// `cargo xtask wasm`: builds, then prints path and size.

@@ -1,0 +1,66 @@
+//! Before anything is measured: does each contender do what the others do?
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::http;
+use super::load::headers;
+use super::proxy::{ECHO_PATH, SEEN};
+use super::running::Running;
+use super::workload::{Listener, Workload};
+
+/// Sends one request of this workload and compares the answer, and, where identity is injected, what the route
+/// saw of it.
+pub(super) fn check(running: &Running, workload: Workload) -> Result<()> {
+    let what = || format!("{} under {}", running.contender.name(), workload.name());
+    check_status(running, workload).with_context(what)?;
+    if running.contender.injects_identity() && !workload.is_refused() && workload != Workload::Public {
+        check_identity(running, workload).with_context(what)?;
+    }
+    Ok(())
+}
+
+fn request_headers(running: &Running, workload: Workload) -> Vec<(&'static str, String)> {
+    match workload {
+        Workload::Fresh => headers(Workload::Seen, &running.tokens),
+        _ => headers(workload, &running.tokens),
+    }
+}
+
+fn check_status(running: &Running, workload: Workload) -> Result<()> {
+    let answer = http::get(running.address(workload)?, workload.path(), &request_headers(running, workload))?;
+    let expected = if running.refuses(workload) { 401 } else { 200 };
+    ensure!(answer.status == expected, "answered {} instead of {expected}: {}", answer.status, answer.body);
+    Ok(())
+}
+
+fn check_identity(running: &Running, workload: Workload) -> Result<()> {
+    let mut headers = request_headers(running, workload);
+    headers.push(("x-user-id", "mallory".to_owned()));
+    let answer = http::get(running.address(workload)?, ECHO_PATH, &headers)?;
+    let seen = |header: &str| answer.header(&format!("{SEEN}{header}")).filter(|value| *value != "-");
+    for (header, _) in Listener::Claims.claim_headers() {
+        let set = workload.listener().claim_headers().iter().any(|(name, _)| name == header);
+        let expected = running.tokens.claim(header).filter(|_| set);
+        if seen(header) != expected {
+            bail!("the route saw {header}: {:?} instead of {expected:?}", seen(header));
+        }
+    }
+    ensure!(seen("authorization").is_none(), "the token is still on the request");
+    Ok(())
+}
+
+/// Whether what remembers tokens remembered none of the pool, of which `running` was asked before.
+pub(super) fn check_misses(running: &Running, hits_before: u64, requests: u64) -> Result<()> {
+    let hits = hits(running)?.saturating_sub(hits_before);
+    ensure!(
+        hits * 100 <= requests,
+        "{}: {hits} of {requests} fresh tokens were remembered",
+        running.contender.name()
+    );
+    Ok(())
+}
+
+/// How often a token was remembered so far.
+pub(super) fn hits(running: &Running) -> Result<u64> {
+    Ok(running.counter(".jwt_cache_hit")? + running.counter(".cache.hit")?)
+}

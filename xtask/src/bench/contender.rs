@@ -1,0 +1,89 @@
+//! Who is measured.
+
+use clap::ValueEnum;
+
+use super::workload::Workload;
+
+/// Something that stands where the gate could stand, or nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(super) enum Contender {
+    /// Envoy without a filter.
+    None,
+    /// Envoy's own filter for JWTs, in C++.
+    #[value(name = "jwt_authn")]
+    JwtAuthn,
+    /// The same with its cache of verified tokens.
+    #[value(name = "jwt_authn-cache")]
+    JwtAuthnCache,
+    /// Envoy's Lua filter with a script that does nothing.
+    Lua,
+    /// A wasm filter that does nothing, without the exports that it does not need.
+    Empty,
+    /// The same with all exports of the SDK.
+    EmptyUntrimmed,
+    /// jwt-gate.
+    Gate,
+    /// Envoy's filter that asks a service; the service is the companion.
+    #[value(name = "ext_authz")]
+    ExtAuthz,
+    /// FastAPI without a check.
+    FastapiPlain,
+    /// FastAPI that checks the token itself.
+    Fastapi,
+}
+
+impl Contender {
+    /// As it is called on the command line and in the tables.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::JwtAuthn => "jwt_authn",
+            Self::JwtAuthnCache => "jwt_authn-cache",
+            Self::Lua => "lua",
+            Self::Empty => "empty",
+            Self::EmptyUntrimmed => "empty-untrimmed",
+            Self::Gate => "gate",
+            Self::ExtAuthz => "ext_authz",
+            Self::FastapiPlain => "fastapi-plain",
+            Self::Fastapi => "fastapi",
+        }
+    }
+
+    /// What it is compared with: the same without a check.
+    pub(super) fn baseline(self) -> Option<Self> {
+        match self {
+            Self::None | Self::FastapiPlain => None,
+            Self::Fastapi => Some(Self::FastapiPlain),
+            _ => Some(Self::None),
+        }
+    }
+
+    /// Whether it is an Envoy.
+    pub(super) fn is_envoy(self) -> bool {
+        !matches!(self, Self::FastapiPlain | Self::Fastapi)
+    }
+
+    /// Whether it verifies tokens.
+    pub(super) fn verifies(self) -> bool {
+        matches!(self, Self::JwtAuthn | Self::JwtAuthnCache | Self::Gate | Self::ExtAuthz | Self::Fastapi)
+    }
+
+    /// Whether the route sees the caller's identity in headers, and no token.
+    pub(super) fn injects_identity(self) -> bool {
+        matches!(self, Self::JwtAuthn | Self::JwtAuthnCache | Self::Gate)
+    }
+
+    /// Whether it is measured under this workload: where it would do nothing else than under another one that
+    /// it is measured under, it is not.
+    pub(super) fn takes_part(self, workload: Workload) -> bool {
+        use Workload::{Claims, Cookie, Fresh, Public, Seen};
+        match self {
+            Self::None | Self::JwtAuthn | Self::Gate => true,
+            Self::JwtAuthnCache => matches!(workload, Seen | Fresh | Cookie | Claims),
+            Self::Lua | Self::Empty => matches!(workload, Seen | Public),
+            Self::EmptyUntrimmed => workload == Public,
+            Self::ExtAuthz => matches!(workload, Seen | Fresh | Workload::None),
+            Self::FastapiPlain | Self::Fastapi => matches!(workload, Seen | Fresh),
+        }
+    }
+}

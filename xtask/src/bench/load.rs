@@ -1,0 +1,126 @@
+//! Load, from wrk.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use super::tokens::Tokens;
+use super::workload::{COOKIE, Workload};
+
+/// Kept alive, as a load balancer in front of Envoy keeps them.
+pub(super) const CONNECTIONS: u32 = 16;
+
+/// What wrk prints when it is done.
+const DONE: &str = r#"
+done = function(summary)
+  io.write(string.format('@@{"requests":%d,"microseconds":%d,"refused":%d,"broken":%d}\n',
+    summary.requests, summary.duration, summary.errors.status,
+    summary.errors.connect + summary.errors.read + summary.errors.write + summary.errors.timeout))
+end
+"#;
+
+/// What wrk counted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Count {
+    pub(super) requests: u64,
+    pub(super) seconds: f64,
+}
+
+/// wrk's scripts for the workloads, with these tokens.
+pub(super) struct Scripts {
+    folder: PathBuf,
+}
+
+impl Scripts {
+    /// Writes them into `folder`, which must be empty.
+    pub(super) fn write(folder: &Path, tokens: &Tokens) -> Result<Self> {
+        fs::create_dir_all(folder)?;
+        let pool = folder.join("pool");
+        fs::write(&pool, tokens.pool.join("\n"))?;
+        for workload in <Workload as clap::ValueEnum>::value_variants() {
+            let mut script = match workload {
+                Workload::Fresh => each_its_own(workload.path(), &pool),
+                _ => String::new(),
+            };
+            for (name, value) in headers(*workload, tokens) {
+                writeln!(script, "wrk.headers[{name:?}] = {value:?}")?;
+            }
+            script.push_str(DONE);
+            fs::write(folder.join(workload.name()), script)?;
+        }
+        Ok(Self { folder: folder.to_owned() })
+    }
+
+    /// Loads the server at `address` for a `turn`; an error where it does not turn away all requests,
+    /// or none, as `refused` says.
+    pub(super) fn run(
+        &self,
+        workload: Workload,
+        address: SocketAddr,
+        turn: Duration,
+        refused: bool,
+    ) -> Result<Count> {
+        let wrk = Command::new("wrk")
+            .args(["--threads", "1", "--connections", &CONNECTIONS.to_string()])
+            .args(["--duration", "60s", "--script"])
+            .arg(self.folder.join(workload.name()))
+            .arg(format!("http://{address}{}", workload.path()))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("wrk cannot be started")?;
+        // Its own clock knows whole seconds only; interrupted, it ends within a tenth of one and tells all the same.
+        thread::sleep(turn);
+        kill_process(Pid::from_child(&wrk), Signal::INT)?;
+        let output = wrk.wait_with_output()?;
+        let output = String::from_utf8_lossy(&output.stdout);
+        let line = output.lines().find_map(|line| line.strip_prefix("@@"));
+        let summary: Value = serde_json::from_str(line.context("wrk printed no summary")?)?;
+        let number = |name: &str| summary[name].as_u64().with_context(|| format!("wrk told no {name}"));
+        let (requests, turned_away, broken) = (number("requests")?, number("refused")?, number("broken")?);
+        if requests == 0 || broken > 0 || turned_away != if refused { requests } else { 0 } {
+            bail!("of {requests} requests, {turned_away} were turned away and {broken} broke");
+        }
+        let seconds = u32::try_from(number("microseconds")?).map(f64::from)? / 1e6;
+        Ok(Count { requests, seconds })
+    }
+}
+
+/// The headers of a workload's request; none where each has its own.
+pub(super) fn headers(workload: Workload, tokens: &Tokens) -> Vec<(&'static str, String)> {
+    let bearer = |token: &str| vec![("Authorization", format!("Bearer {token}"))];
+    match workload {
+        Workload::Seen | Workload::Claims => bearer(&tokens.seen),
+        Workload::BadSignature => bearer(&tokens.forged),
+        Workload::Cookie => vec![("Cookie", format!("{COOKIE}={}", tokens.seen))],
+        Workload::Fresh | Workload::None | Workload::Public => Vec::new(),
+    }
+}
+
+/// A script whose requests hold the tokens of the file `pool` in turn.
+fn each_its_own(path: &str, pool: &Path) -> String {
+    format!(
+        r#"
+local requests, count, next = {{}}, 0, 0
+init = function()
+  for token in io.lines({pool:?}) do
+    count = count + 1
+    requests[count] = "GET {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer " .. token .. "\r\n\r\n"
+  end
+end
+request = function()
+  next = next % count + 1
+  return requests[next]
+end
+"#,
+        pool = pool.display().to_string(),
+    )
+}

@@ -1,0 +1,61 @@
+//! Medians, and how sure of them one can be.
+
+/// A median, and the interval in which the true one lies with 95 % probability.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Estimate {
+    pub(super) median: f64,
+    pub(super) low: f64,
+    pub(super) high: f64,
+}
+
+impl Estimate {
+    /// Of these values, of which there is at least one.
+    ///
+    /// The interval is that of the order statistics, which assumes nothing of the distribution: with nine values
+    /// it reaches from the second to the eighth. With fewer than six it reaches from the least to the greatest,
+    /// which is less than 95 %.
+    pub(super) fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
+        let mut values: Vec<f64> = values.into_iter().collect();
+        values.sort_by(f64::total_cmp);
+        let last = values.len().checked_sub(1)?;
+        let skipped = skipped(values.len());
+        let median = (values.get(last / 2)? + values.get(last.div_ceil(2))?) / 2.0;
+        Some(Self { median, low: *values.get(skipped)?, high: *values.get(last - skipped)? })
+    }
+}
+
+/// How many of the least and of the greatest of `count` values are outside the interval.
+fn skipped(count: usize) -> usize {
+    // The chance that `below` of `count` values are under the median, summed from none upwards.
+    let count_f = count as f64;
+    let (mut chance, mut outside) = (0.5_f64.powf(count_f), 0.0);
+    for below in 0..count / 2 {
+        outside += chance;
+        if outside * 2.0 > 0.05 {
+            return below;
+        }
+        chance *= (count_f - below as f64) / (below as f64 + 1.0);
+    }
+    (count / 2).saturating_sub(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_interval_is_the_textbooks() {
+        let expected = [(1, 0), (5, 0), (6, 0), (8, 0), (9, 1), (11, 1), (12, 2), (15, 3), (25, 7)];
+        for (count, outside) in expected {
+            assert_eq!(skipped(count), outside, "{count}");
+        }
+    }
+
+    #[test]
+    fn the_median_is_the_middle() {
+        let estimate = Estimate::of([9.0, 1.0, 8.0, 2.0, 7.0, 3.0, 6.0, 4.0, 5.0]);
+        assert_eq!(estimate, Some(Estimate { median: 5.0, low: 2.0, high: 8.0 }));
+        assert_eq!(Estimate::of([1.0, 2.0]), Some(Estimate { median: 1.5, low: 1.0, high: 2.0 }));
+        assert_eq!(Estimate::of([]), None);
+    }
+}
