@@ -21,8 +21,8 @@ impl<'request> Target<'request> {
 }
 
 /// Whether `path` is written in the one way in which every implementation reads it: it starts with `/`, is
-/// printable ASCII without `\` and `#`, has no empty, `.` or `..` segment (RFC 3986 §5.2.4, with `..;x` read
-/// as some servers do), and escapes only what must be escaped: not an unreserved character (RFC 3986
+/// printable ASCII without `\` and `#`, has no empty, `.` or `..` segment (RFC 3986 §5.2.4, with `..;x` and `;x`
+/// read as servlets do: without the parameter), and escapes only what must be escaped: not an unreserved character (RFC 3986
 /// §6.2.2.2), slash, backslash, `%`, or a control character such as NUL.
 pub(crate) fn is_canonical(path: &[u8]) -> bool {
     if path.first() != Some(&b'/')
@@ -34,8 +34,9 @@ pub(crate) fn is_canonical(path: &[u8]) -> bool {
     let mut segments = decoded.split(|byte| *byte == b'/').skip(1).peekable();
     while let Some(segment) = segments.next() {
         let name = segment.split(|byte| *byte == b';').next().unwrap_or_default();
-        let empty_inside = segment.is_empty() && segments.peek().is_some();
-        if empty_inside || name == b"." || name == b".." {
+        // `/;x/admin` is `//admin` without its parameter, and `/admin` to whoever merges slashes after that.
+        let is_end = segment.is_empty() && segments.peek().is_none();
+        if (name.is_empty() && !is_end) || name == b"." || name == b".." {
             return false;
         }
     }
@@ -136,6 +137,11 @@ mod tests {
             b"/a/..;x=1/b",
             b"/a/.;/b",
             b"/a/..%3Bx/b",
+            b"/;/b",
+            b"/;x=1/b",
+            b"/a/;x/b",
+            b"/a/;x",
+            b"/a/%3Bx/b",
             b"/a\\b",
             b"/a/%2e%2e/b",
             b"/a/.%2E/b",
