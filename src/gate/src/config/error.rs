@@ -27,8 +27,9 @@ impl ConfigError {
 impl fmt::Display for ConfigError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let field = if self.field.is_empty() { "configuration" } else { &self.field };
-        // One log line, whatever a parser says.
-        write!(formatter, "{field}: {}", self.message.replace(['\n', '\r'], " "))
+        // One log line, whatever a parser says and however a field is called.
+        let line = format!("{field}: {}", self.message);
+        formatter.write_str(&line.replace(char::is_control, " "))
     }
 }
 
