@@ -19,7 +19,8 @@ COPY src/companion/Cargo.toml src/companion/
 COPY tests/Cargo.toml tests/
 COPY xtask/Cargo.toml xtask/
 COPY xtask/empty-filter/Cargo.toml xtask/empty-filter/
-RUN for crate in src/token src/gate src/companion tests xtask xtask/empty-filter; do \
+COPY xtask/alone/Cargo.toml xtask/alone/
+RUN for crate in src/token src/gate src/companion tests xtask xtask/empty-filter xtask/alone; do \
         mkdir -p "$crate/src" && touch "$crate/src/lib.rs"; \
     done \
     && for program in src/companion xtask; do echo 'fn main() {}' > "$program/src/main.rs"; done \

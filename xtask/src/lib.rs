@@ -4,6 +4,7 @@
 pub mod bench;
 pub mod command;
 pub mod demo;
+pub mod document;
 pub mod envoy;
 pub mod measure;
 pub mod process;

@@ -93,6 +93,14 @@ pub const WRK: Need = Need {
     is_there: || command::on_path("wrk").is_some(),
 };
 
+/// What counts instructions.
+pub const VALGRIND: Need = Need {
+    what: "valgrind",
+    why: "counts the instructions of the gate's logic, which do not depend on the clock",
+    packages: &["valgrind"],
+    is_there: || command::on_path("valgrind").is_some(),
+};
+
 /// Makes sure that `need` is met, by installing its packages where that is possible.
 ///
 /// # Errors

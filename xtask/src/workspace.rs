@@ -60,14 +60,14 @@ impl Workspace {
         Ok(self.companion_path())
     }
 
-    /// The same, optimised.
+    /// Builds the binary `name` of `package`, optimised, and returns its path.
     ///
     /// # Errors
     /// Where it does not compile.
-    pub fn released_companion(&self) -> Result<PathBuf> {
-        let build = ["build", "--locked", "--release", "--package", "jwt-gate-auth"];
+    pub fn released(&self, package: &str, name: &str) -> Result<PathBuf> {
+        let build = ["build", "--locked", "--release", "--package", package, "--bin", name];
         command::run(cargo().current_dir(&self.root).args(build))?;
-        Ok(self.target.join("release").join(format!("jwt-gate-auth{}", env::consts::EXE_SUFFIX)))
+        Ok(self.target.join("release").join(format!("{name}{}", env::consts::EXE_SUFFIX)))
     }
 
     /// Where cargo puts the companion's binary.

@@ -49,6 +49,22 @@ impl Contender {
         }
     }
 
+    /// As a reader knows it.
+    pub(super) fn title(self) -> &'static str {
+        match self {
+            Self::None => "no filter",
+            Self::JwtAuthn => "jwt_authn",
+            Self::JwtAuthnCache => "jwt_authn, cache",
+            Self::Lua => "Lua, doing nothing",
+            Self::Empty => "empty wasm filter",
+            Self::EmptyUntrimmed => "the same, untrimmed",
+            Self::Gate => "jwt-gate",
+            Self::ExtAuthz => "ext_authz, companion",
+            Self::FastapiPlain => "FastAPI, no check",
+            Self::Fastapi => "FastAPI, PyJWT",
+        }
+    }
+
     /// What it is compared with: the same without a check.
     pub(super) fn baseline(self) -> Option<Self> {
         match self {

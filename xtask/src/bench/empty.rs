@@ -73,3 +73,38 @@ fn kind(kind: ExternalKind) -> wasm_encoder::ExportKind {
         _ => wasm_encoder::ExportKind::Func,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_envoy_has_to_call_stays_exported() {
+        let mut exports = ExportSection::new();
+        for name in ["memory", "proxy_on_delete", "proxy_on_log"] {
+            exports.export(name, wasm_encoder::ExportKind::Func, 0);
+        }
+        let mut types = wasm_encoder::TypeSection::new();
+        types.ty().function([], []);
+        let mut functions = wasm_encoder::FunctionSection::new();
+        functions.function(0);
+        let mut code = wasm_encoder::CodeSection::new();
+        let mut nothing = wasm_encoder::Function::new([]);
+        nothing.instruction(&wasm_encoder::Instruction::End);
+        code.function(&nothing);
+        let mut module = wasm_encoder::Module::new();
+        module.section(&types).section(&functions).section(&exports).section(&code);
+
+        let trimmed = trimmed(&module.finish()).unwrap();
+        let names: Vec<String> = Parser::new(0)
+            .parse_all(&trimmed)
+            .filter_map(|payload| match payload.unwrap() {
+                Payload::ExportSection(exports) => Some(exports),
+                _ => None,
+            })
+            .flatten()
+            .map(|export| export.unwrap().name.to_owned())
+            .collect();
+        assert_eq!(names, ["memory", "proxy_on_delete"]);
+    }
+}

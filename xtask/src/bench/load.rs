@@ -19,7 +19,7 @@ use super::workload::{COOKIE, Workload};
 pub(super) const CONNECTIONS: u32 = 16;
 
 /// What wrk prints when it is done.
-const DONE: &str = r#"
+pub(super) const DONE: &str = r#"
 done = function(summary)
   io.write(string.format('@@{"requests":%d,"microseconds":%d,"refused":%d,"broken":%d}\n',
     summary.requests, summary.duration, summary.errors.status,
@@ -68,30 +68,36 @@ impl Scripts {
         turn: Duration,
         refused: bool,
     ) -> Result<Count> {
-        let wrk = Command::new("wrk")
-            .args(["--threads", "1", "--connections", &CONNECTIONS.to_string()])
-            .args(["--duration", "60s", "--script"])
-            .arg(self.folder.join(workload.name()))
-            .arg(format!("http://{address}{}", workload.path()))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("wrk cannot be started")?;
-        // Its own clock knows whole seconds only; interrupted, it ends within a tenth of one and tells all the same.
-        thread::sleep(turn);
-        kill_process(Pid::from_child(&wrk), Signal::INT)?;
-        let output = wrk.wait_with_output()?;
-        let output = String::from_utf8_lossy(&output.stdout);
-        let line = output.lines().find_map(|line| line.strip_prefix("@@"));
-        let summary: Value = serde_json::from_str(line.context("wrk printed no summary")?)?;
-        let number = |name: &str| summary[name].as_u64().with_context(|| format!("wrk told no {name}"));
-        let (requests, turned_away, broken) = (number("requests")?, number("refused")?, number("broken")?);
-        if requests == 0 || broken > 0 || turned_away != if refused { requests } else { 0 } {
-            bail!("of {requests} requests, {turned_away} were turned away and {broken} broke");
-        }
-        let seconds = u32::try_from(number("microseconds")?).map(f64::from)? / 1e6;
-        Ok(Count { requests, seconds })
+        let url = format!("http://{address}{}", workload.path());
+        wrk(&self.folder.join(workload.name()), &url, turn, refused)
     }
+}
+
+/// Runs wrk for a `turn` with a script that ends with [`DONE`].
+pub(super) fn wrk(script: &Path, url: &str, turn: Duration, refused: bool) -> Result<Count> {
+    let wrk = Command::new("wrk")
+        .args(["--threads", "1", "--connections", &CONNECTIONS.to_string()])
+        .args(["--duration", "60s", "--script"])
+        .arg(script)
+        .arg(url)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("wrk cannot be started")?;
+    // Its own clock knows whole seconds only; interrupted, it ends within a tenth of one and tells all the same.
+    thread::sleep(turn);
+    kill_process(Pid::from_child(&wrk), Signal::INT)?;
+    let output = wrk.wait_with_output()?;
+    let output = String::from_utf8_lossy(&output.stdout);
+    let line = output.lines().find_map(|line| line.strip_prefix("@@"));
+    let summary: Value = serde_json::from_str(line.context("wrk printed no summary")?)?;
+    let number = |name: &str| summary[name].as_u64().with_context(|| format!("wrk told no {name}"));
+    let (requests, turned_away, broken) = (number("requests")?, number("refused")?, number("broken")?);
+    if requests == 0 || broken > 0 || turned_away != if refused { requests } else { 0 } {
+        bail!("of {requests} requests, {turned_away} were turned away and {broken} broke");
+    }
+    let seconds = u32::try_from(number("microseconds")?).map(f64::from)? / 1e6;
+    Ok(Count { requests, seconds })
 }
 
 /// The headers of a workload's request; none where each has its own.

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
@@ -17,8 +17,8 @@ use super::workload::Listener;
 use crate::process::Guarded;
 
 /// How often, and how long apart, Envoy is asked whether it serves: 60 seconds in all.
-const READINESS_TRIES: u32 = 6000;
-const READINESS_INTERVAL: Duration = Duration::from_millis(10);
+const READINESS_TRIES: u32 = 12_000;
+const READINESS_INTERVAL: Duration = Duration::from_millis(5);
 
 /// The cluster that is the companion, where there is one.
 pub(super) const COMPANION: &str = "companion";
@@ -43,6 +43,8 @@ pub(super) struct Proxy {
     process: Guarded,
     admin: SocketAddr,
     addresses: BTreeMap<String, SocketAddr>,
+    /// How long it took from its start until it served.
+    pub(super) started_in: Duration,
     _folder: TempDir,
 }
 
@@ -63,14 +65,16 @@ impl Proxy {
             .env_clear()
             .current_dir(folder.path())
             .stdout(File::create(path("stdout"))?);
+        let start = Instant::now();
         let mut process = Guarded::start("Envoy", &mut command, &log, folder.path())?;
         for _ in 0..READINESS_TRIES {
             if let Some(status) = process.ended() {
                 bail!("Envoy ended with {status}\n{}", read(&log));
             }
             if let Some(admin) = serving(&admin) {
+                let started_in = start.elapsed();
                 let addresses = addresses(admin).context("Envoy does not tell where it listens")?;
-                return Ok(Self { process, admin, addresses, _folder: folder });
+                return Ok(Self { process, admin, addresses, started_in, _folder: folder });
             }
             thread::sleep(READINESS_INTERVAL);
         }

@@ -17,6 +17,18 @@ pub(super) struct Python {
     pub(super) applications: PathBuf,
 }
 
+// === impl Python ===
+
+impl Python {
+    /// What is installed of what counts, such as `, FastAPI 1.2.3`.
+    pub(super) fn versions(&self) -> Result<String> {
+        let script = "from importlib.metadata import version as v; import platform as p\n\
+                      print(f', Python {p.python_version()}, FastAPI {v(\"fastapi\")}, \
+                      uvicorn {v(\"uvicorn\")}, PyJWT {v(\"pyjwt\")}', end='')";
+        command::stdout(Command::new(&self.interpreter).args(["-c", script]))
+    }
+}
+
 /// Installs it into `target/tools`, once for each state of the requirements.
 pub(super) fn install(workspace: &Workspace) -> Result<Python> {
     let applications = workspace.root.join("xtask/src/bench/fastapi");

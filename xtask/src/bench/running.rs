@@ -16,6 +16,9 @@ use super::python::Python;
 use super::tokens::Tokens;
 use super::workload::{CLAIM_HEADERS, Workload};
 
+/// Whose tokens they are where nobody has an account.
+pub(super) const SUBJECT: &str = "0193e2a1-7f5c-7d1e-9b60-3a5d1c2b4e6f";
+
 /// What the contenders are made of.
 pub(super) struct Parts {
     pub(super) envoy: PathBuf,
@@ -62,7 +65,7 @@ impl Running {
         // The companion answers only for somebody it knows.
         let subject = match companion {
             Some(companion) => companion.sign_up("ada@example.com", "correct horse battery staple")?,
-            None => "0193e2a1-7f5c-7d1e-9b60-3a5d1c2b4e6f".to_owned(),
+            None => SUBJECT.to_owned(),
         };
         let tokens = Tokens::mint(&subject)?;
         let scripts = Scripts::write(&folder.join(contender.name()), &tokens)?;

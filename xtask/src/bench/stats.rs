@@ -32,7 +32,7 @@ fn skipped(count: usize) -> usize {
     for below in 0..count / 2 {
         outside += chance;
         if outside * 2.0 > 0.05 {
-            return below;
+            return below.saturating_sub(1);
         }
         chance *= (count_f - below as f64) / (below as f64 + 1.0);
     }

@@ -7,7 +7,6 @@ use anyhow::Result;
 use super::rounds::Measured;
 use super::running::Running;
 use super::stats::Estimate;
-use super::targets::{Bound, TARGETS};
 use super::workload::Workload;
 
 /// What a request cost, of every contender under this workload.
@@ -21,7 +20,7 @@ pub(super) fn costs(measured: &Measured, workload: Workload) -> String {
         let _ = writeln!(
             table,
             "| {} | {} | {} | {} |",
-            contender.name(),
+            contender.title(),
             cell(measured.cost(workload, contender), 2),
             cell(measured.total(workload, contender), 1),
             measured
@@ -42,30 +41,11 @@ pub(super) fn memory(contenders: &[Running]) -> Result<String> {
     Ok(table)
 }
 
-/// The targets whose contenders were measured.
-pub(super) fn targets(measured: &Measured) -> String {
-    let mut table = String::from("| | target | measured | |\n| --- | --- | --- | --- |\n");
-    for target in &TARGETS {
-        let Some(ratio) = target.measured(measured) else { continue };
-        let (words, digits) = match target.bound {
-            Bound::AtMost(bound) => (format!("at most {bound:.1} ×"), 2),
-            Bound::AtLeast(bound) => (format!("at least {bound:.0} ×"), 0),
-        };
-        let _ = writeln!(
-            table,
-            "| {}: {} / {} | {words} | {} | {} |",
-            target.workload.title(),
-            target.one.name(),
-            target.other.name(),
-            with_interval(ratio, digits),
-            if target.bound.holds(ratio.median) { "met" } else { "**not met**" },
-        );
-    }
-    table
-}
-
-/// `median (low–high)`.
+/// `median (low–high)`, or the value alone where it was not sampled.
 pub(super) fn with_interval(estimate: Estimate, digits: usize) -> String {
     let Estimate { median, low, high } = estimate;
+    if low == high {
+        return format!("{median:.digits$}");
+    }
     format!("{median:.digits$} ({low:.digits$}–{high:.digits$})")
 }

@@ -1,21 +1,26 @@
 //! What the gate has to be, each a ratio in one run.
 
+use std::fmt;
+
 use super::contender::Contender;
+use super::footprint::Footprint;
 use super::rounds::Measured;
 use super::stats::Estimate;
+use super::table::with_interval;
 use super::workload::Workload;
+use super::{companion, latency};
 
 /// A ratio of costs that is to stay on one side of a bound.
-pub(super) struct Target {
-    pub(super) workload: Workload,
-    pub(super) one: Contender,
-    pub(super) other: Contender,
-    pub(super) bound: Bound,
+struct Target {
+    workload: Workload,
+    one: Contender,
+    other: Contender,
+    bound: Bound,
 }
 
 /// The side.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Bound {
+enum Bound {
     AtMost(f64),
     AtLeast(f64),
 }
@@ -25,7 +30,7 @@ const fn at_most(bound: f64, workload: Workload, other: Contender) -> Target {
 }
 
 /// The targets that are ratios of the cost of a request.
-pub(super) const TARGETS: [Target; 7] = [
+const TARGETS: [Target; 7] = [
     at_most(0.6, Workload::Fresh, Contender::JwtAuthn),
     at_most(1.0, Workload::Seen, Contender::JwtAuthnCache),
     at_most(1.1, Workload::Public, Contender::Empty),
@@ -40,19 +45,108 @@ pub(super) const TARGETS: [Target; 7] = [
     },
 ];
 
-impl Target {
-    /// The ratio as it was measured, where both were.
-    pub(super) fn measured(&self, measured: &Measured) -> Option<Estimate> {
-        measured.ratio(self.workload, self.one, self.other)
+/// A target, what was measured, and whether that is on the right side.
+struct Verdict {
+    what: String,
+    bound: Bound,
+    unit: &'static str,
+    measured: Estimate,
+    digits: usize,
+}
+
+/// All that could be judged in this run.
+#[derive(Default)]
+pub(super) struct Verdicts {
+    verdicts: Vec<Verdict>,
+}
+
+// === impl Verdicts ===
+
+impl Verdicts {
+    pub(super) fn requests(&mut self, measured: &Measured) {
+        for target in &TARGETS {
+            let Some(ratio) = measured.ratio(target.workload, target.one, target.other) else { continue };
+            let (one, other) = (target.one.title(), target.other.title());
+            let digits = if matches!(target.bound, Bound::AtMost(_)) { 2 } else { 0 };
+            self.judge(
+                format!("{}: {one} / {other}", target.workload.title()),
+                target.bound,
+                "×",
+                ratio,
+                digits,
+            );
+        }
+    }
+
+    pub(super) fn latency(&mut self, measured: &latency::Measurement) {
+        if let Some(ratio) = measured.p99_ratio() {
+            let what = "p99 at half of capacity: jwt-gate / no filter".to_owned();
+            self.judge(what, Bound::AtMost(1.05), "×", ratio, 2);
+        }
+    }
+
+    pub(super) fn footprint(&mut self, measured: &Footprint) {
+        let size = exactly(measured.module as f64 / 1000.0);
+        self.judge("Size of the gate's module".to_owned(), Bound::AtMost(250.0), "KB", size, 0);
+    }
+
+    pub(super) fn companion(&mut self, measured: &companion::Measurement) {
+        let share = "Companion, sign-ins: share of what bcrypt alone does".to_owned();
+        self.judge(share, Bound::AtLeast(0.95), "×", measured.sign_ins, 2);
+        if let Some(ratio) = measured.against_fastapi() {
+            let what = "Companion, `me` and `verify`: FastAPI / companion".to_owned();
+            self.judge(what, Bound::AtLeast(20.0), "×", ratio, 1);
+        }
+        let resident = exactly(measured.resident_mebibytes());
+        self.judge("Companion, memory at rest".to_owned(), Bound::AtMost(20.0), "MiB", resident, 1);
+    }
+
+    fn judge(&mut self, what: String, bound: Bound, unit: &'static str, measured: Estimate, digits: usize) {
+        self.verdicts.push(Verdict { what, bound, unit, measured, digits });
+    }
+
+    pub(super) fn table(&self) -> String {
+        let mut table = String::from("| | target | measured | |\n| --- | --- | --- | --- |\n");
+        for Verdict { what, bound, unit, measured, digits } in &self.verdicts {
+            let met = if bound.holds(measured.median) { "met" } else { "**not met**" };
+            let measured = with_interval(*measured, *digits);
+            table.push_str(&format!("| {what} | {bound} {unit} | {measured} {unit} | {met} |\n"));
+        }
+        table
+    }
+
+    /// The same for somebody in a hurry.
+    pub(super) fn summary(&self) -> String {
+        let mut table = String::from("| | measured |\n| --- | --- |\n");
+        for Verdict { what, unit, measured, digits, .. } in &self.verdicts {
+            table.push_str(&format!("| {what} | {:.digits$} {unit} |\n", measured.median));
+        }
+        table
     }
 }
 
+/// A value that was not sampled.
+fn exactly(value: f64) -> Estimate {
+    Estimate { median: value, low: value, high: value }
+}
+
+// === impl Bound ===
+
 impl Bound {
-    /// Whether the median is on the right side.
-    pub(super) fn holds(self, value: f64) -> bool {
+    /// Whether the value is on the right side.
+    fn holds(self, value: f64) -> bool {
         match self {
             Self::AtMost(bound) => value <= bound,
             Self::AtLeast(bound) => value >= bound,
+        }
+    }
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AtMost(bound) => write!(formatter, "at most {bound}"),
+            Self::AtLeast(bound) => write!(formatter, "at least {bound}"),
         }
     }
 }

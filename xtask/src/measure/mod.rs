@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 
 use crate::workspace::{Workspace, cargo};
-use crate::{command, envoy, say, wasm};
+use crate::{command, document, envoy, say, wasm};
 
 /// What can be measured.
 #[derive(Debug, Clone, Subcommand)]
@@ -73,7 +73,7 @@ pub fn command(measure: &Measure) -> Result<()> {
     let output = BufReader::new(child.stdout.take().context("it has no standard output")?);
     let path = workspace.root.join("docs/revocation.md");
     let mut current: Option<Table> = None;
-    let on = format!("On {}, with Envoy {version}", machine());
+    let on = format!("On {}, with Envoy {version}", document::machine());
     // A table is written when it is complete, so that what was measured is not lost with what comes after.
     let write = |table: Table| -> Result<()> {
         let document = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
@@ -101,27 +101,8 @@ pub fn command(measure: &Measure) -> Result<()> {
 
 /// `document` with `table` between the marks of its part, below it how and `on` what it was made.
 fn put(document: &str, table: &Table, on: &str) -> Result<String> {
-    let (start, end) = (format!("<!-- measured: {} -->\n", table.part), "<!-- end -->");
-    let (before, rest) =
-        document.split_once(&start).with_context(|| format!("the document has no {}", start.trim()))?;
-    let (_, after) = rest.split_once(end).with_context(|| format!("{} has no end", start.trim()))?;
     let made = format!("`cargo xtask measure revocation {}`. {on}.", table.part);
-    Ok(format!("{before}{start}\n{}\n{made}\n\n{end}{after}", table.lines))
-}
-
-/// The processor, the number of processors, the system.
-fn machine() -> String {
-    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let field = |line: &str| line.split_once(':').map(|(_, value)| value.trim().to_owned());
-    let model = cpu.lines().find(|line| line.starts_with("model name")).and_then(field);
-    let count = std::thread::available_parallelism().map_or(1, usize::from);
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    format!(
-        "{count} × {}, {} {}",
-        model.as_deref().unwrap_or(env::consts::ARCH),
-        env::consts::OS,
-        kernel.trim()
-    )
+    document::put(document, &table.part, &format!("{}\n{made}", table.lines))
 }
 
 #[cfg(test)]
