@@ -26,6 +26,9 @@ pub use users::{NewUser, User};
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a request waits for a connection of the pool.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a request waits for its statements, a connection among them. A database that hangs says nothing
+/// at all, not even that a connection is gone; this is longer than the two above, which say more.
+const STATEMENTS_TIMEOUT: Duration = Duration::from_secs(10);
 /// SQLite has one writer at a time; more connections only wait inside of it.
 const SQLITE_CONNECTIONS: u32 = 4;
 
@@ -63,16 +66,28 @@ pub enum StoreError {
     Database(sqlx::Error),
 }
 
-/// Runs the same statements on whichever database there is.
+/// Runs the same statements on whichever database there is, for so long.
 macro_rules! on_pool {
     ($store:expr, $pool:ident => $statements:expr) => {
         match &$store.pool {
-            $crate::store::Pool::Sqlite($pool) => $statements,
-            $crate::store::Pool::Postgres($pool) => $statements,
+            $crate::store::Pool::Sqlite($pool) => $crate::store::in_time(async { $statements }).await,
+            $crate::store::Pool::Postgres($pool) => $crate::store::in_time(async { $statements }).await,
         }
     };
 }
 use on_pool;
+
+/// What `statements` come to, or [`StoreError::Silent`]. A transaction that is given up is rolled back, unless
+/// its commit was under way: then nobody knows, and nothing was acknowledged.
+async fn in_time<T, E>(statements: impl Future<Output = Result<T, E>>) -> Result<T, StoreError>
+where
+    StoreError: From<E>,
+{
+    match tokio::time::timeout(STATEMENTS_TIMEOUT, statements).await {
+        Ok(done) => done.map_err(StoreError::from),
+        Err(_) => Err(StoreError::Silent),
+    }
+}
 
 impl Store {
     /// Opens the store at `url` (`sqlite:PATH`, created where absent, or `postgres://…`, with at most
@@ -115,7 +130,10 @@ impl Store {
 
     /// Waits for the statements under way and closes the connections.
     pub async fn close(&self) {
-        on_pool!(self, pool => pool.close().await);
+        match &self.pool {
+            Pool::Sqlite(pool) => pool.close().await,
+            Pool::Postgres(pool) => pool.close().await,
+        }
     }
 
     async fn begin_revocation_history(&self) -> Result<(), StoreError> {

@@ -103,7 +103,7 @@ impl Store {
     pub async fn revoke_user(&self, revoke: RevokeUser<'_>) -> Result<Option<i64>, StoreError> {
         let now_seconds = revoke.now_ms / 1000;
         let (old_hash, new_hash) = revoke.new_password.unzip();
-        let done: Result<Option<i64>, sqlx::Error> = on_pool!(self, pool => async {
+        on_pool!(self, pool => async {
             let mut transaction = pool.begin().await?;
             sqlx::query(LOCK).execute(&mut *transaction).await?;
             // An instant that another machine with a faster clock wrote is not taken back.
@@ -140,8 +140,7 @@ impl Store {
                 .execute(&mut *transaction)
                 .await?;
             transaction.commit().await?;
-            Ok(Some(valid_from))
-        }.await);
-        Ok(done?)
+            Ok::<_, sqlx::Error>(Some(valid_from))
+        }.await)
     }
 }

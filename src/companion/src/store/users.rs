@@ -70,7 +70,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn insert_user(&self, user: &User, session: Option<&Session>) -> Result<bool, StoreError> {
-        let inserted: Result<(), sqlx::Error> = on_pool!(self, pool => async {
+        let inserted = on_pool!(self, pool => async {
             let mut transaction = pool.begin().await?;
             sqlx::query(INSERT_USER)
                 .bind(&user.id)
@@ -95,7 +95,7 @@ impl Store {
             }
             transaction.commit().await
         }.await);
-        match inserted.map_err(StoreError::from) {
+        match inserted {
             Ok(()) => Ok(true),
             Err(error) if error.is_unique_violation() => Ok(false),
             Err(error) => Err(error),

@@ -7,6 +7,7 @@ mod clients;
 mod commands;
 mod companion;
 mod durability;
+mod faults;
 mod limits;
 mod pages;
 mod postgres;

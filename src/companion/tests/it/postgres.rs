@@ -47,6 +47,37 @@ impl Postgres {
         self.run("pg_ctl", &["-D", &self.data(), "-m", "immediate", "-w", "stop"]).map(drop)
     }
 
+    /// Stops every process of the server where it stands: it takes connections and says nothing.
+    pub(crate) fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Lets them go on.
+    pub(crate) fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        for process in self.processes() {
+            // One that has just ended is as good.
+            let _ = Command::new("kill").args([signal, &process.to_string()]).status();
+        }
+    }
+
+    /// The server's process and its children.
+    fn processes(&self) -> Vec<u32> {
+        let file =
+            std::fs::read_to_string(Path::new(&self.data()).join("postmaster.pid")).unwrap_or_default();
+        let Some(Ok(server)) = file.lines().next().map(str::parse) else { return Vec::new() };
+        let children = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
+            let process: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
+            let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+            let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"))?;
+            (parent.trim().parse() == Ok(server)).then_some(process)
+        });
+        std::iter::once(server).chain(children).collect()
+    }
+
     /// The URL of a new, empty database.
     pub(crate) fn database(&self, name: &str) -> String {
         let socket = self.directory.path().display().to_string();
@@ -81,6 +112,7 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
+        self.thaw();
         let _ = self.end();
     }
 }
