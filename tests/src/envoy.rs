@@ -31,6 +31,7 @@ pub struct Spec {
     clusters: Vec<Value>,
     discovered: bool,
     bootstrap: Option<Value>,
+    wasm: Option<PathBuf>,
 }
 
 /// A running Envoy. It ends when this is dropped, or with the test process.
@@ -67,6 +68,7 @@ impl Spec {
             clusters: Vec::new(),
             discovered: false,
             bootstrap: None,
+            wasm: None,
         }
     }
 
@@ -110,6 +112,13 @@ impl Spec {
     #[must_use]
     pub fn discovered(mut self) -> Self {
         self.discovered = true;
+        self
+    }
+
+    /// The same with another build of the filter.
+    #[must_use]
+    pub fn wasm(mut self, wasm: PathBuf) -> Self {
+        self.wasm = Some(wasm);
         self
     }
 
@@ -176,7 +185,7 @@ impl Spec {
             return bootstrap.clone();
         }
         let wasm = if self.listeners.iter().any(Listener::is_gated) {
-            wasm().display().to_string()
+            self.wasm.as_deref().unwrap_or_else(|| wasm()).display().to_string()
         } else {
             String::new()
         };

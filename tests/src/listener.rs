@@ -39,6 +39,8 @@ struct Gate {
     filter: String,
     config: GateConfig,
     disabled: bool,
+    /// Envoy's default where there is none.
+    failure_policy: Option<&'static str>,
 }
 
 #[derive(Debug, Clone)]
@@ -92,7 +94,16 @@ impl Listener {
     }
 
     fn with_gate(mut self, filter: &str, config: GateConfig, disabled: bool) -> Self {
-        self.gates.push(Gate { filter: filter.to_owned(), config, disabled });
+        self.gates.push(Gate { filter: filter.to_owned(), config, disabled, failure_policy: None });
+        self
+    }
+
+    /// The same with what Envoy does when the VM fails: `FAIL_CLOSED` or `FAIL_RELOAD`.
+    #[must_use]
+    pub fn failure_policy(mut self, policy: &'static str) -> Self {
+        for gate in &mut self.gates {
+            gate.failure_policy = Some(policy);
+        }
         self
     }
 
@@ -220,7 +231,7 @@ impl Gate {
             GateConfig::Object(config, ConfigForm::JsonText) => string_value(&config.to_string()),
             GateConfig::Text(text) => string_value(text),
         };
-        json!({
+        let mut filter = json!({
             "name": self.filter,
             "disabled": self.disabled,
             "typed_config": {
@@ -239,6 +250,10 @@ impl Gate {
                     "configuration": configuration,
                 },
             },
-        })
+        });
+        if let Some(policy) = self.failure_policy {
+            filter["typed_config"]["config"]["failure_policy"] = json!(policy);
+        }
+        filter
     }
 }

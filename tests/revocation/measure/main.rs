@@ -1,6 +1,7 @@
 //! Measures what docs/revocation.md says. `cargo xtask measure revocation` runs it and writes the tables.
 //!
-//! Each part prints `@@ <name>`, then a table in Markdown. Arguments name the parts; without any, all.
+//! Each part prints `@@ <name>`, then a table in Markdown. Arguments name the parts; without any, all but the one that
+//! takes an hour.
 
 #[path = "../soak.rs"]
 mod soak;
@@ -17,6 +18,7 @@ mod memory;
 mod numbers;
 mod request_cost;
 mod rounds;
+mod steady;
 
 use std::env;
 
@@ -31,12 +33,13 @@ const PARTS: &[Part] = &[
     ("request-cost", request_cost::table),
     ("companion", companion::table),
     ("soak", soak_table),
+    ("steady", steady::table),
 ];
 
 fn main() {
     let wanted: Vec<String> = env::args().skip(1).collect();
     for (name, table) in PARTS {
-        if wanted.is_empty() || wanted.iter().any(|known| known == name) {
+        if (wanted.is_empty() && *name != "steady") || wanted.iter().any(|known| known == name) {
             println!("@@ {name}\n{}", table());
         }
     }

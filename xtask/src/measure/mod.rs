@@ -19,9 +19,10 @@ use crate::{command, document, envoy, say, wasm};
 #[derive(Debug, Clone, Subcommand)]
 pub enum Measure {
     /// Sign-out to refusal, memory and time that revocations cost, the companion's share, and a soak; rewrites
-    /// the tables of docs/revocation.md.
+    /// the tables of docs/revocation.md. `steady` is an hour of load, for docs/reliability.md, and runs only
+    /// where it is named; $JWT_GATE_SOAK_MINUTES makes it shorter.
     Revocation {
-        /// Only these: delay, memory, request-cost, companion, soak. Default: all.
+        /// Only these: delay, memory, request-cost, companion, soak, steady. Default: all but steady.
         #[arg(value_name = "PART")]
         parts: Vec<String>,
     },
@@ -71,11 +72,12 @@ pub fn command(measure: &Measure) -> Result<()> {
         .spawn()
         .context("measure-revocation could not be started")?;
     let output = BufReader::new(child.stdout.take().context("it has no standard output")?);
-    let path = workspace.root.join("docs/revocation.md");
     let mut current: Option<Table> = None;
     let on = format!("On {}, with Envoy {version}", document::machine());
     // A table is written when it is complete, so that what was measured is not lost with what comes after.
     let write = |table: Table| -> Result<()> {
+        let document = if table.part == "steady" { "docs/reliability.md" } else { "docs/revocation.md" };
+        let path = workspace.root.join(document);
         let document = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
         fs::write(&path, put(&document, &table, &on)?).with_context(|| path.display().to_string())
     };
