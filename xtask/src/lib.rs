@@ -6,6 +6,7 @@ pub mod command;
 pub mod demo;
 pub mod document;
 pub mod envoy;
+pub mod fuzz;
 pub mod measure;
 pub mod process;
 pub mod say;

@@ -31,6 +31,15 @@ enum Command {
         #[arg(long = "version", value_name = "VERSION")]
         version: Option<String>,
     },
+    /// Replay every fuzz target's corpus, and go on from it for a while.
+    Fuzz {
+        /// How long each target looks for new inputs.
+        #[arg(long, value_name = "N", default_value_t = 10)]
+        seconds: u32,
+        /// The companion's target too, whose dependencies take minutes to build.
+        #[arg(long)]
+        companion: bool,
+    },
     /// Measure what the documents say, and write it into them.
     #[command(subcommand)]
     Measure(xtask::measure::Measure),
@@ -57,6 +66,9 @@ fn main() -> ExitCode {
         Command::Bench(options) => xtask::bench::command(&options).map(done),
         Command::Demo { once, port } => xtask::demo::command(xtask::demo::Options { port, once }).map(done),
         Command::Envoy { version } => xtask::envoy::command(version.as_deref()).map(done),
+        Command::Fuzz { seconds, companion } => {
+            xtask::fuzz::command(&xtask::fuzz::Options { seconds, companion }).map(done)
+        }
         Command::Measure(measure) => xtask::measure::command(&measure).map(done),
         Command::Test { matrix, arguments } => xtask::test::command(matrix, &arguments),
         Command::Wasm { std_from_source } => xtask::wasm::command(std_from_source).map(done),
