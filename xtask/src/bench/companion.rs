@@ -140,9 +140,9 @@ fn sign_in(companion: SocketAddr, clients: u32) -> Result<f64> {
 
 /// Microseconds on the processor of one call.
 fn cost(program: &Program, script: &Path, path: &str) -> Result<f64> {
-    let before = cpu::nanoseconds(program.id())?;
+    let before = cpu::nanoseconds_of_all(program.id())?;
     let count = load::wrk(script, &format!("http://{}{path}", program.address), TURN, false)?;
-    let spent = cpu::nanoseconds(program.id())?.saturating_sub(before);
+    let spent = cpu::nanoseconds_of_all(program.id())?.saturating_sub(before);
     Ok(spent as f64 / 1e3 / count.requests as f64)
 }
 

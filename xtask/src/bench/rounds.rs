@@ -102,7 +102,7 @@ impl Measured {
 
     /// The cost of one as a multiple of the other's, of the two in the same round each.
     pub(super) fn ratio(&self, workload: Workload, one: Contender, other: Contender) -> Option<Estimate> {
-        let pairs = self.above(workload, one).into_iter().zip(self.above(workload, other));
-        Estimate::of(pairs.map(|(one, other)| one / other))
+        let pairs: Vec<_> = self.above(workload, one).into_iter().zip(self.above(workload, other)).collect();
+        Estimate::of_ratio(&pairs)
     }
 }

@@ -121,7 +121,8 @@ impl Running {
     }
 
     fn cpu(&self) -> Result<u64> {
-        self.processes().map(cpu::nanoseconds).sum()
+        let proxy = self.proxy.iter().map(|proxy| cpu::nanoseconds(proxy.id()));
+        proxy.chain(self.program.iter().map(|program| cpu::nanoseconds_of_all(program.id()))).sum()
     }
 
     /// Kibibytes of memory that its processes occupy.

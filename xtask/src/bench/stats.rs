@@ -22,6 +22,42 @@ impl Estimate {
         let median = (values.get(last / 2)? + values.get(last.div_ceil(2))?) / 2.0;
         Some(Self { median, low: *values.get(skipped)?, high: *values.get(last - skipped)? })
     }
+
+    /// Of the ratio of the medians of such pairs, of which there is at least one.
+    ///
+    /// The interval is that of a bootstrap: the ratio of as many pairs drawn from these with replacement, again and
+    /// again. A single pair's ratio says nothing where noise makes its second value almost nothing.
+    pub(super) fn of_ratio(pairs: &[(f64, f64)]) -> Option<Self> {
+        let ratio = |pairs: &[(f64, f64)]| {
+            let one = Self::of(pairs.iter().map(|(one, _)| *one))?;
+            let other = Self::of(pairs.iter().map(|(_, other)| *other))?;
+            Some(one.median / other.median)
+        };
+        let median = ratio(pairs)?;
+        let mut draw = Draw(1);
+        let mut ratios = Vec::with_capacity(DRAWS);
+        for _ in 0..DRAWS {
+            let drawn: Vec<_> =
+                pairs.iter().filter_map(|_| pairs.get(draw.below(pairs.len())).copied()).collect();
+            ratios.extend(ratio(&drawn));
+        }
+        ratios.sort_by(f64::total_cmp);
+        let outside = DRAWS / 40;
+        Some(Self { median, low: *ratios.get(outside)?, high: *ratios.get(DRAWS - 1 - outside)? })
+    }
+}
+
+/// How often a bootstrap draws.
+const DRAWS: usize = 2000;
+
+/// Numbers without a pattern that matters here, the same in each run (Knuth's MMIX generator).
+struct Draw(u64);
+
+impl Draw {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % end
+    }
 }
 
 /// How many of the least and of the greatest of `count` values are outside the interval.
@@ -49,6 +85,17 @@ mod tests {
         for (count, outside) in expected {
             assert_eq!(skipped(count), outside, "{count}");
         }
+    }
+
+    #[test]
+    fn a_ratio_is_that_of_the_medians_and_lies_in_its_interval() {
+        let pairs: Vec<(f64, f64)> = (1..=31).map(|n| (f64::from(n), f64::from(2 * n))).collect();
+        let ratio = Estimate::of_ratio(&pairs).unwrap();
+        assert_eq!(ratio, Estimate { median: 0.5, low: 0.5, high: 0.5 });
+        let noisy: Vec<(f64, f64)> = (0..31).map(|n| (f64::from(n % 5), f64::from(n % 7))).collect();
+        let ratio = Estimate::of_ratio(&noisy).unwrap();
+        assert!(ratio.low < ratio.median && ratio.median < ratio.high, "{ratio:?}");
+        assert_eq!(Estimate::of_ratio(&[]), None);
     }
 
     #[test]
