@@ -160,6 +160,9 @@ async fn open_sqlite(url: &str) -> Result<Store, StoreError> {
     let pool = SqlitePoolOptions::new()
         .max_connections(SQLITE_CONNECTIONS)
         .acquire_timeout(ACQUIRE_TIMEOUT)
+        // A connection to a server may have been lost meanwhile; one to a file has not, and asking it is one more
+        // trip to its thread and back.
+        .test_before_acquire(false)
         .connect_with(options)
         .await?;
     Ok(Store { pool: Pool::Sqlite(pool) })
