@@ -127,7 +127,10 @@ fuzz_target!(|input: &[u8]| {
     }
     let Some((status, body)) = companion.answer(&expanded) else { return };
     assert!(status != StatusCode::INTERNAL_SERVER_ERROR, "{}", String::from_utf8_lossy(&body));
-    assert!(!holds(&body, SECRET.as_bytes()) && !holds(&body, b"$2b$"), "an answer tells a secret");
+    // What the request itself holds may come back: a form shows what was typed.
+    for secret in [SECRET.as_bytes(), b"$2b$"] {
+        assert!(holds(&expanded, secret) || !holds(&body, secret), "an answer tells a secret");
+    }
     if status.is_client_error() && body.first() == Some(&b'{') {
         let problem: Value = serde_json::from_slice(&body).expect("a problem is JSON");
         assert!(problem["code"].is_string(), "{problem}");

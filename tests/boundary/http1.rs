@@ -19,8 +19,10 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// How long to wait for more, where nobody knows how many answers there will be.
 const IDLE: Duration = Duration::from_millis(150);
 
+type Fields = Vec<(String, Vec<u8>)>;
+
 /// A case, and the parts of a request that bear its id.
-fn begin(random: &mut StdRng, id: u64) -> (Case, Vec<u8>, Vec<(String, Vec<u8>)>) {
+fn begin(random: &mut StdRng, id: u64) -> (Case, Vec<u8>, Fields) {
     let mut case = Case { id, subject: None, admin: false, spoofed: false, preflight: false };
     let credentials = credentials(random, &mut case);
     let mut target = path::any(random);

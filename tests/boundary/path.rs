@@ -118,10 +118,13 @@ pub(crate) fn any(random: &mut StdRng) -> Vec<u8> {
     path
 }
 
+/// What somebody does to a path before they use it.
+type Step = fn(&[u8]) -> Vec<u8>;
+
 /// Every way in which somebody may read `target`: the steps that servers, frameworks and file systems take,
 /// in any order, up to three of them.
 pub(crate) fn readings(target: &[u8]) -> BTreeSet<Vec<u8>> {
-    let steps: [fn(&[u8]) -> Vec<u8>; 8] = [
+    let steps: [Step; 8] = [
         decoded,
         without_dots,
         merged,

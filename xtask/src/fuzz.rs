@@ -45,8 +45,9 @@ pub fn command(options: &Options) -> Result<()> {
     let host = host()?;
     let mut build = cargo();
     build.current_dir(&root).env("RUSTFLAGS", INSTRUMENTED).env_remove("CARGO_TARGET_DIR");
-    // With a target named, build scripts and procedural macros are not instrumented.
-    build.args(["build", "--release", "--locked", "--bins", "--target-dir", "target", "--target", &host]);
+    // With a target named, build scripts and procedural macros are not instrumented. Without `--locked`, because a
+    // dependency that the gate drops is no reason not to fuzz it; what stays is as its lock file says.
+    build.args(["build", "--release", "--bins", "--target-dir", "target", "--target", &host]);
     let mut targets = GATE.to_vec();
     if options.companion {
         build.args(["--features", COMPANION]);

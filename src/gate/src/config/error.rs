@@ -34,3 +34,14 @@ impl fmt::Display for ConfigError {
 }
 
 impl std::error::Error for ConfigError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_one_line_however_the_field_is_called() {
+        let error = ConfigError::new("a\nb\u{1b}", "is no\r\nfield");
+        assert_eq!(error.to_string(), "a b : is no  field");
+    }
+}
