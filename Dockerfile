@@ -3,8 +3,9 @@
 #   docker build --target companion -t jwt-gate-auth .    the companion
 #   docker build --target envoy     -t jwt-gate-envoy .   Envoy with the gate and envoy/envoy.yaml
 #   docker build --target backend   -t jwt-gate-backend . the example backend
+#   docker build --target filter    -t jwt-gate-filter .  the filter alone, for Istio and Envoy Gateway to fetch
 #
-# No image holds a secret; each runs as user 65532 and needs no writable root file system.
+# No image holds a secret; each that runs does so as user 65532 and needs no writable root file system.
 
 FROM rust:1.95-slim-bookworm AS build
 RUN rustup target add wasm32-wasip1
@@ -21,12 +22,14 @@ COPY xtask/Cargo.toml xtask/
 COPY xtask/empty-filter/Cargo.toml xtask/empty-filter/
 COPY xtask/alone/Cargo.toml xtask/alone/
 RUN for crate in src/token src/gate src/companion tests xtask xtask/empty-filter xtask/alone; do \
-        mkdir -p "$crate/src" && touch "$crate/src/lib.rs"; \
+        mkdir -p "$crate/src" && echo '//! Stands in.' > "$crate/src/lib.rs"; \
     done \
-    && for program in src/companion xtask; do echo 'fn main() {}' > "$program/src/main.rs"; done \
+    && for program in src/companion xtask; do printf '//! Stands in.\nfn main() {}\n' > "$program/src/main.rs"; done \
     && cargo build --locked --release --package jwt-gate-auth \
     && cargo build --locked --package xtask \
-    && cargo build --locked --profile wasm --target wasm32-wasip1 --package jwt-gate
+    # With the flags of `cargo xtask wasm`, or cargo would compile all of it again there.
+    && RUSTFLAGS="--remap-path-prefix=/build=/jwt-gate --remap-path-prefix=$CARGO_HOME=/cargo" \
+        cargo build --locked --profile wasm --target wasm32-wasip1 --package jwt-gate
 
 # Then the programs. Cargo looks at modification times: the sources must be younger than the stand-ins' build.
 COPY src src
@@ -35,6 +38,11 @@ COPY envoy envoy
 RUN find src xtask -name '*.rs' -exec touch {} + \
     && cargo build --locked --release --package jwt-gate-auth \
     && cargo xtask wasm
+
+
+# One layer with plugin.wasm: the form of a wasm module that both fetch.
+FROM scratch AS filter
+COPY --from=build /build/target/jwt_gate.wasm /plugin.wasm
 
 
 FROM debian:bookworm-slim AS companion

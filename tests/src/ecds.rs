@@ -66,27 +66,35 @@ impl Discovered {
     /// # Panics
     /// Where the file cannot be written.
     pub fn publish(&mut self, published: &Published) {
+        self.publish_typed(&json!({
+            "@type": WASM_TYPE,
+            "config": {
+                "name": self.name,
+                "root_id": self.name,
+                "failure_policy": "FAIL_CLOSED",
+                "vm_config": {
+                    "vm_id": published.vm_id,
+                    "runtime": "envoy.wasm.runtime.v8",
+                    "code": {"local": {"filename": wasm()}},
+                    "environment_variables": published.vm_environment,
+                },
+                "configuration": {
+                    "@type": "type.googleapis.com/google.protobuf.Struct",
+                    "value": published.config,
+                },
+            },
+        }));
+    }
+
+    /// Publishes a filter's whole configuration, as another control plane than ours would write it.
+    ///
+    /// # Panics
+    /// Where the file cannot be written.
+    pub fn publish_typed(&mut self, typed_config: &Value) {
         let resource = json!({
             "@type": "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
             "name": self.name,
-            "typed_config": {
-                "@type": WASM_TYPE,
-                "config": {
-                    "name": self.name,
-                    "root_id": self.name,
-                    "failure_policy": "FAIL_CLOSED",
-                    "vm_config": {
-                        "vm_id": published.vm_id,
-                        "runtime": "envoy.wasm.runtime.v8",
-                        "code": {"local": {"filename": wasm()}},
-                        "environment_variables": published.vm_environment,
-                    },
-                    "configuration": {
-                        "@type": "type.googleapis.com/google.protobuf.Struct",
-                        "value": published.config,
-                    },
-                },
-            },
+            "typed_config": typed_config,
         });
         self.write(&[resource]);
     }

@@ -16,6 +16,7 @@ use crate::admin::Admin;
 use crate::backend::Backend;
 use crate::forge;
 use crate::listener::{Listener, Upstream, cluster};
+use crate::mesh;
 use crate::process::Guarded;
 
 /// How often Envoy is asked whether it serves, and how long apart.
@@ -152,15 +153,15 @@ impl Spec {
     ///
     /// # Panics
     /// Where there is no Envoy, no filter or no directory to run it in, or where it neither serves nor ends.
-    pub fn try_start(self) -> Result<Envoy, Refused> {
+    pub fn try_start(mut self) -> Result<Envoy, Refused> {
         let directory = tempfile::Builder::new().prefix("jwt-gate-e2e-").tempdir().expect("a directory");
         let (config, address, log) = (
             directory.path().join("envoy.json"),
             directory.path().join("admin"),
             directory.path().join("log"),
         );
-        fs::write(&config, self.bootstrap(directory.path()).to_string())
-            .expect("the configuration is written");
+        let bootstrap = self.bootstrap(directory.path());
+        fs::write(&config, bootstrap.to_string()).expect("the configuration is written");
         let mut command = Command::new(binary());
         command.arg("-c").arg(&config).arg("--admin-address-path").arg(&address);
         command.args(["--concurrency", &self.concurrency.to_string()]);
@@ -180,7 +181,7 @@ impl Spec {
         panic!("Envoy neither serves nor ends:\n{}", read(&log));
     }
 
-    fn bootstrap(&self, directory: &Path) -> Value {
+    fn bootstrap(&mut self, directory: &Path) -> Value {
         if let Some(bootstrap) = &self.bootstrap {
             return bootstrap.clone();
         }
@@ -189,8 +190,12 @@ impl Spec {
         } else {
             String::new()
         };
-        let listeners: Vec<Value> =
+        let mut listeners: Vec<Value> =
             self.listeners.iter().map(|listener| listener.to_envoy(&wasm, &self.vm_environment)).collect();
+        if mesh::delivers() {
+            // What the test itself put there counts.
+            self.environment.splice(..0, mesh::deliver(&mut listeners, directory));
+        }
         let backend = Backend::shared();
         let mut clusters = vec![
             static_cluster(cluster(Upstream::Http1), backend.http1_port(), Upstream::Http1),
@@ -198,14 +203,16 @@ impl Spec {
         ];
         clusters.extend(self.clusters.clone());
         let admin = json!({"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}});
+        // Whoever discovers something has to say who it is.
+        let node = json!({"id": "e2e", "cluster": "e2e"});
         if !self.discovered {
-            return json!({"admin": admin, "static_resources": {"listeners": listeners, "clusters": clusters}});
+            return json!({"admin": admin, "node": node, "static_resources": {"listeners": listeners, "clusters": clusters}});
         }
         let file = directory.join("listeners.json");
         write_listeners(&file, listeners);
         json!({
             "admin": admin,
-            "node": {"id": "e2e", "cluster": "e2e"},
+            "node": node,
             "static_resources": {"clusters": clusters},
             "dynamic_resources": {"lds_config": {
                 "resource_api_version": "V3",

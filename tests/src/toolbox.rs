@@ -48,6 +48,16 @@ impl Python {
         BACKEND.get_or_init(|| Self::install("backend", &requirements)).as_ref().map_err(String::as_str)
     }
 
+    /// A Python with Kubernetes' schemas, or why there is none here.
+    ///
+    /// # Errors
+    /// As [`Self::shared`].
+    pub fn kubernetes() -> Result<&'static Self, &'static str> {
+        static KUBERNETES: OnceLock<Result<Python, String>> = OnceLock::new();
+        let requirements = clients().join("kubernetes/requirements.txt");
+        KUBERNETES.get_or_init(|| Self::install("kubernetes", &requirements)).as_ref().map_err(String::as_str)
+    }
+
     fn install(name: &str, requirements: &Path) -> Result<Self, String> {
         let python = command::on_path("python3").ok_or("Python 3 is not installed")?;
         let home = installed(name, requirements, |home| {
@@ -74,8 +84,14 @@ impl Python {
     /// A command that runs `clients/python/<script>`.
     #[must_use]
     pub fn script(&self, script: &str) -> Command {
+        self.script_of(&format!("python/{script}"))
+    }
+
+    /// A command that runs `clients/<script>`.
+    #[must_use]
+    pub fn script_of(&self, script: &str) -> Command {
         let mut command = Command::new(&self.interpreter);
-        command.arg(clients().join("python").join(script));
+        command.arg(clients().join(script));
         command
     }
 }

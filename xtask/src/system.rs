@@ -101,6 +101,53 @@ pub const VALGRIND: Need = Need {
     is_there: || command::on_path("valgrind").is_some(),
 };
 
+/// A Docker engine, its client, and compose.
+pub const DOCKER: Need = Need {
+    what: "Docker",
+    why: "a test runs docker-compose.yml in an engine of its own",
+    packages: &["docker.io", "docker-compose"],
+    is_there: || {
+        let composes = || {
+            command::on_path("docker-compose").is_some()
+                || command::succeeds(Command::new("docker").args(["compose", "version"]))
+        };
+        ["docker", "dockerd", "containerd", "iptables"].iter().all(|name| command::on_path(name).is_some())
+            && composes()
+    },
+};
+
+/// A registry of images.
+pub const DOCKER_REGISTRY: Need = Need {
+    what: "a registry of images",
+    why: "a test pushes the filter's image and fetches it as Istio does",
+    packages: &["docker-registry"],
+    is_there: || command::on_path("docker-registry").is_some(),
+};
+
+/// What lays a Debian into a folder.
+pub const DEBOOTSTRAP: Need = Need {
+    what: "debootstrap",
+    why: "a test makes the base images that it cannot pull",
+    packages: &["debootstrap"],
+    is_there: || command::on_path("debootstrap").is_some(),
+};
+
+/// `ip`, for networks of our own.
+pub const IPROUTE: Need = Need {
+    what: "ip",
+    why: "tests make networks of their own",
+    packages: &["iproute2"],
+    is_there: || command::on_path("ip").is_some(),
+};
+
+/// Prometheus with promtool.
+pub const PROMETHEUS: Need = Need {
+    what: "Prometheus",
+    why: "tests run the dashboard's queries and the alert rules",
+    packages: &["prometheus"],
+    is_there: || command::on_path("prometheus").is_some() && command::on_path("promtool").is_some(),
+};
+
 /// Makes sure that `need` is met, by installing its packages where that is possible.
 ///
 /// # Errors

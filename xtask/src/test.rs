@@ -15,7 +15,17 @@ use crate::{command, envoy, say, system, wasm};
 use tally::Tally;
 
 /// What parts of the tests use that a machine may lack. Where it cannot be installed, those tests say so.
-const NEEDS: &[system::Need] = &[system::PYTHON_VENV, system::NODE, system::POSTGRESQL, system::CHROMIUM];
+const NEEDS: &[system::Need] = &[
+    system::PYTHON_VENV,
+    system::NODE,
+    system::POSTGRESQL,
+    system::CHROMIUM,
+    system::IPROUTE,
+    system::PROMETHEUS,
+    system::DOCKER,
+    system::DOCKER_REGISTRY,
+    system::DEBOOTSTRAP,
+];
 
 const TEST: &[&str] = &["test", "--workspace", "--locked"];
 
