@@ -45,6 +45,7 @@ fn delivered(policy: &Value) -> (String, Value) {
                     "environment_variables": {"host_env_keys": plugin["env"]["hostKeys"]},
                     "code": {"remote": {
                         "sha256": hash,
+                        "retry_policy": {"num_retries": 10},
                         "http_uri": {"uri": format!("http://gateway{MODULE}"), "cluster": SERVER, "timeout": "10s"},
                     }},
                 },
