@@ -4,7 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use jwt_gate::{Gate, config};
-use serde_json::Value;
+use schemars::Schema;
+use schemars::transform::{RecursiveTransform, Transform};
+use serde_json::{Value, json};
 
 const SCHEMA: &str = "docs/config.schema.json";
 
@@ -15,7 +17,29 @@ fn repository() -> PathBuf {
 fn schema() -> Value {
     let mut schema = schemars::schema_for!(config::Config);
     schema.insert("title".into(), "jwt-gate configuration".into());
+    RecursiveTransform(without_null).transform(&mut schema);
     schema.to_value()
+}
+
+/// Takes out that a field may be null, which is what an optional field is to schemars: the gate takes an absent
+/// field for an absent field, and a null for a mistake.
+fn without_null(schema: &mut Schema) {
+    for keyword in ["type", "anyOf"] {
+        let Some(Value::Array(alternatives)) = schema.get_mut(keyword) else { continue };
+        alternatives.retain(|one| *one != json!("null") && *one != json!({"type": "null"}));
+        if let [one] = alternatives.as_mut_slice() {
+            let one = one.take();
+            schema.remove(keyword);
+            match one {
+                Value::Object(members) => members.into_iter().for_each(|(name, value)| {
+                    schema.insert(name, value);
+                }),
+                name => {
+                    schema.insert(keyword.to_owned(), name);
+                }
+            }
+        }
+    }
 }
 
 #[test]
@@ -64,6 +88,8 @@ fn the_schema_refuses_what_the_gate_refuses_by_its_shape() {
         "{providers: {app: {clock_skew_seconds: -1}}}",
         "{providers: {}, default: maybe}",
         "{providers: {}, rules: [{requires: {}}]}",
+        "{providers: {}, rules: [{match: {path: /}, requires: }]}",
+        "{providers: {app: {issuer: null}}}",
     ] {
         let value: Value = serde_saphyr::from_str(text).expect("YAML");
         assert!(!validator.is_valid(&value), "{text}");

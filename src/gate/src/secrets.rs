@@ -126,11 +126,12 @@ impl From<SecretEncoding> for Encoding {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::for_tests;
 
     const GOOD: &str = "0123456789abcdef0123456789abcdef";
 
     fn source(text: &str) -> SecretSource {
-        serde_json::from_str(text).unwrap()
+        for_tests::secret_source(serde_json::from_str(text).unwrap())
     }
 
     fn read(sources: &[&str], environment: &[(&str, &str)]) -> Result<Vec<String>, String> {

@@ -3,7 +3,8 @@
 use jwt_gate_token::json;
 use serde_json::Value;
 
-use super::{Config, ConfigError, struct_wire, yaml};
+use super::fields::Node;
+use super::{Config, ConfigError, reader, struct_wire, yaml};
 
 /// Reads a configuration: JSON text, YAML text, or the protobuf wire bytes of a `google.protobuf.Struct`
 /// (which is how Envoy hands over a `Struct`; a `StringValue` arrives as its text).
@@ -15,22 +16,7 @@ pub fn read(bytes: &[u8]) -> Result<Config, ConfigError> {
     if !document.is_object() {
         return Err(ConfigError::new("", "is no mapping of fields to values"));
     }
-    serde_path_to_error::deserialize(document).map_err(|error| {
-        let field = error.path().to_string();
-        let message = without_the_value(&error.into_inner().to_string());
-        ConfigError::new(if field == "." { "" } else { &field }, message)
-    })
-}
-
-/// What serde says, less the value that it found: that may be a secret in the wrong place.
-fn without_the_value(message: &str) -> String {
-    match (message.find("string \""), message.rfind("\", expected")) {
-        (Some(start), Some(end)) => {
-            let (head, tail) = (message.get(..start), message.get(end..));
-            format!("{}a text{}", head.unwrap_or_default(), tail.unwrap_or_default().trim_start_matches('"'))
-        }
-        _ => message.to_owned(),
-    }
+    reader::config(Node::document(document))
 }
 
 fn parse(bytes: &[u8]) -> Result<Value, ConfigError> {
@@ -88,7 +74,9 @@ mod tests {
             ),
             ("rules: [{match: {prefixx: /}}]", "rules[0].match.prefixx: unknown field"),
             ("rules: [{requires: {provider_name: a}}]", "rules[0]: missing field `match`"),
-            ("default: maybe", "default: unknown variant"),
+            ("default: maybe", "default: must be one of deny, require, allow"),
+            ("providers: {app: {audiences: }}", "providers.app.audiences: is empty"),
+            ("rules: [{match: {path: /}, requires: }]", "rules[0].requires: is empty"),
             ("providers: {app: {}, app: {}}", "providers.app: is there twice"),
             (r#"{"providers": {"app": {}, "app": {}}}"#, "providers.app: is there twice"),
             ("- 1", "configuration: is no mapping"),

@@ -6,10 +6,14 @@
 
 mod document;
 mod error;
+mod fields;
+mod reader;
 mod struct_wire;
 mod types;
 mod yaml;
 
 pub use document::read;
 pub use error::ConfigError;
+#[cfg(test)]
+pub(crate) use reader::for_tests;
 pub use types::*;

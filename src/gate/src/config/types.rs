@@ -2,100 +2,94 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer};
-
 #[cfg(feature = "schema")]
 use schemars::JsonSchema;
 
 /// The configuration of the gate.
-#[derive(Debug, Deserialize)]
-#[cfg_attr(feature = "schema", derive(JsonSchema))]
-#[serde(deny_unknown_fields)]
+#[derive(Debug)]
+#[cfg_attr(feature = "schema", derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct Config {
     /// Who issues tokens, and how to check them; the name is used by `rules`. At least one.
     pub providers: BTreeMap<String, Provider>,
     /// What each path needs. The first match decides.
-    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(default))]
     pub rules: Vec<Rule>,
     /// What happens where no rule matches.
-    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(default))]
     pub default: DefaultRule,
     /// Whether a CORS preflight (`OPTIONS` with `Origin` and `Access-Control-Request-Method`) passes without
     /// a token.
-    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(default))]
     pub bypass_cors_preflight: bool,
     /// Whether a refusal is sent without a body and without details in `WWW-Authenticate`.
-    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(default))]
     pub strip_failure_response: bool,
     /// More headers that no client may send, beside those that carry the identity.
-    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(default))]
     pub strip_headers: Vec<String>,
     /// Where a browser without a good token is sent.
     pub sign_in_redirect: Option<SignInRedirect>,
     /// Where revocations come from.
     pub revocation: Option<Revocation>,
     /// The memory of tokens that verified.
-    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(default))]
     pub cache: CacheSize,
     /// What the names of the counters start with.
-    #[serde(default = "default_stat_prefix")]
+    #[cfg_attr(feature = "schema", schemars(default = "default_stat_prefix"))]
     pub stat_prefix: String,
 }
 
 /// One issuer of tokens. Exactly one of `secrets` and `local_jwks`.
-#[derive(Debug, Deserialize)]
-#[cfg_attr(feature = "schema", derive(JsonSchema))]
-#[serde(deny_unknown_fields)]
+#[derive(Debug)]
+#[cfg_attr(feature = "schema", derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct Provider {
     /// The exact `iss` (RFC 7519 §4.1.1). Absent: any.
     pub issuer: Option<String>,
     /// `aud` must hold one of these (RFC 7519 §4.1.3). Empty: not checked.
-    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(default))]
     pub audiences: Vec<String>,
     /// What `sub` must be (RFC 7519 §4.1.2). Absent: not checked.
     pub subjects: Option<StringMatcher>,
     /// The secrets, newest first.
-    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(default))]
     pub secrets: Vec<SecretSource>,
     /// A JWK set (RFC 7517) of `oct` keys for HS256.
     pub local_jwks: Option<LocalJwks>,
     /// Headers that may hold the token, in order. Default: `Authorization` with `Bearer `.
-    #[serde(default = "default_from_headers")]
+    #[cfg_attr(feature = "schema", schemars(default = "default_from_headers"))]
     pub from_headers: Vec<HeaderLocation>,
     /// Cookies that may hold the token, in order, after the headers.
-    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(default))]
     pub from_cookies: Vec<String>,
     /// Query parameters that may hold the token, in order, after the cookies.
-    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(default))]
     pub from_params: Vec<String>,
     /// Whether the token stays on the request that the backend receives.
-    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(default))]
     pub forward: bool,
     /// Which claims become which headers.
-    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(default))]
     pub claim_to_headers: Vec<ClaimToHeader>,
     /// A header for the whole payload, as base64url. Empty: none.
-    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(default))]
     pub forward_payload_header: String,
     /// The name under which the payload, as JSON, is put into Envoy's filter state. Empty: not at all.
-    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(default))]
     pub payload_in_filter_state: String,
     /// How far the clocks of issuer and gate may be apart, in seconds.
-    #[serde(default = "default_clock_skew_seconds")]
+    #[cfg_attr(feature = "schema", schemars(default = "default_clock_skew_seconds"))]
     pub clock_skew_seconds: u32,
     /// Whether a token without `exp` is refused.
-    #[serde(default = "default_true")]
+    #[cfg_attr(feature = "schema", schemars(default = "default_true"))]
     pub require_expiration: bool,
     /// The longest life of a token, `exp` less `iat`, in seconds. 0: any.
-    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(default))]
     pub max_lifetime_seconds: u64,
 }
 
 /// A text that must match. One of.
-#[derive(Debug, Deserialize)]
-#[cfg_attr(feature = "schema", derive(JsonSchema))]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug)]
+#[cfg_attr(feature = "schema", derive(JsonSchema), schemars(rename_all = "snake_case"))]
 pub enum StringMatcher {
     /// The text itself.
     Exact(String),
@@ -113,27 +107,25 @@ pub enum StringMatcher {
 pub struct SafeRegex(pub String);
 
 /// One secret, or a rotation list. One of `env` and `inline`.
-#[derive(Deserialize)]
-#[cfg_attr(feature = "schema", derive(JsonSchema))]
-#[serde(deny_unknown_fields)]
+
+#[cfg_attr(feature = "schema", derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct SecretSource {
     /// The environment variable that holds it (`vm_config.environment_variables`). A variable whose name
     /// ends in `SECRETS` holds a list, `2:newest,1:older`, as Better Auth writes it.
     pub env: Option<String>,
     /// Whether the variable may be absent.
-    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(default))]
     pub optional: bool,
     /// The secret itself.
     pub inline: Option<String>,
     /// How it is written.
-    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(default))]
     pub encoding: SecretEncoding,
 }
 
 /// How a secret is written.
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
-#[cfg_attr(feature = "schema", derive(JsonSchema))]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, Default)]
+#[cfg_attr(feature = "schema", derive(JsonSchema), schemars(rename_all = "snake_case"))]
 pub enum SecretEncoding {
     /// The text's own bytes.
     #[default]
@@ -145,44 +137,40 @@ pub enum SecretEncoding {
 }
 
 /// A JWK set in the configuration.
-#[derive(Deserialize)]
-#[cfg_attr(feature = "schema", derive(JsonSchema))]
-#[serde(deny_unknown_fields)]
+
+#[cfg_attr(feature = "schema", derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct LocalJwks {
     /// The set as JSON text.
     pub inline_string: String,
 }
 
 /// A header that may hold the token.
-#[derive(Debug, Clone, Deserialize)]
-#[cfg_attr(feature = "schema", derive(JsonSchema))]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone)]
+#[cfg_attr(feature = "schema", derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct HeaderLocation {
     /// The header's name; case does not matter.
     pub name: String,
     /// What stands before the token; case does not matter (RFC 9110 §11.1).
-    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(default))]
     pub value_prefix: String,
 }
 
 /// A claim that becomes a header.
-#[derive(Debug, Deserialize)]
-#[cfg_attr(feature = "schema", derive(JsonSchema))]
-#[serde(deny_unknown_fields)]
+#[derive(Debug)]
+#[cfg_attr(feature = "schema", derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct ClaimToHeader {
     /// The header's name.
     pub header_name: String,
     /// The claim; dots descend into objects.
     pub claim_name: String,
     /// Whether a token without it is refused.
-    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(default))]
     pub required: bool,
 }
 
 /// What a set of requests needs.
-#[derive(Debug, Deserialize)]
-#[cfg_attr(feature = "schema", derive(JsonSchema))]
-#[serde(deny_unknown_fields)]
+#[derive(Debug)]
+#[cfg_attr(feature = "schema", derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct Rule {
     /// Which requests.
     pub r#match: RouteMatch,
@@ -192,9 +180,8 @@ pub struct Rule {
 
 /// Which requests a rule is for: exactly one of the four kinds of path, and where given one of the methods
 /// and all of the headers.
-#[derive(Debug, Deserialize)]
-#[cfg_attr(feature = "schema", derive(JsonSchema))]
-#[serde(deny_unknown_fields)]
+#[derive(Debug)]
+#[cfg_attr(feature = "schema", derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct RouteMatch {
     /// The whole path, without its query.
     pub path: Option<String>,
@@ -205,17 +192,16 @@ pub struct RouteMatch {
     /// A regular expression that matches the whole path.
     pub safe_regex: Option<SafeRegex>,
     /// One of these methods. Empty: any.
-    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(default))]
     pub methods: Vec<String>,
     /// All of these headers.
-    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(default))]
     pub headers: Vec<HeaderMatcher>,
 }
 
 /// A header that a rule looks at.
-#[derive(Debug, Deserialize)]
-#[cfg_attr(feature = "schema", derive(JsonSchema))]
-#[serde(deny_unknown_fields)]
+#[derive(Debug)]
+#[cfg_attr(feature = "schema", derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct HeaderMatcher {
     /// The header's name; case does not matter.
     pub name: String,
@@ -224,21 +210,20 @@ pub struct HeaderMatcher {
     /// Whether it must be there, or must not. The default, where `string_match` is absent, is that it must.
     pub present_match: Option<bool>,
     /// Whether the outcome is turned around.
-    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(default))]
     pub invert_match: bool,
 }
 
 /// What a request needs: exactly one of these (`claims` beside `provider_name`). An empty one, as in
 /// `allow_missing: {}`, stands for any provider.
-#[derive(Debug, Default, Deserialize)]
-#[cfg_attr(feature = "schema", derive(JsonSchema))]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Default)]
+#[cfg_attr(feature = "schema", derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct Requirement {
     /// A token of this provider.
     pub provider_name: Option<String>,
     /// What the claims must be; otherwise 403. Dots descend; an array matches where one of its items does;
     /// `scope` is also read as words separated by spaces (RFC 8693 §4.2).
-    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(default))]
     pub claims: BTreeMap<String, Vec<ClaimValue>>,
     /// One of these.
     pub requires_any: Option<RequirementList>,
@@ -267,9 +252,8 @@ pub enum ClaimValue {
 }
 
 /// What happens where no rule matches.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[cfg_attr(feature = "schema", derive(JsonSchema))]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(JsonSchema), schemars(rename_all = "snake_case"))]
 pub enum DefaultRule {
     /// Nothing passes.
     #[default]
@@ -281,44 +265,41 @@ pub enum DefaultRule {
 }
 
 /// Where a browser without a good token is sent.
-#[derive(Debug, Deserialize)]
-#[cfg_attr(feature = "schema", derive(JsonSchema))]
-#[serde(deny_unknown_fields)]
+#[derive(Debug)]
+#[cfg_attr(feature = "schema", derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct SignInRedirect {
     /// The sign-in page: a path on this host (`/sign-in`) or an `https://` URL.
     pub url: String,
     /// The query parameter that tells it where to come back to.
-    #[serde(default = "default_return_param")]
+    #[cfg_attr(feature = "schema", schemars(default = "default_return_param"))]
     pub return_param: String,
 }
 
 /// Where revocations come from.
-#[derive(Debug, Deserialize)]
-#[cfg_attr(feature = "schema", derive(JsonSchema))]
-#[serde(deny_unknown_fields)]
+#[derive(Debug)]
+#[cfg_attr(feature = "schema", derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct Revocation {
     /// Envoy's cluster for the companion's private port.
     pub cluster: String,
     /// Whose secret signs the gate's own token for the feed; needed where there are several providers.
     pub provider_name: Option<String>,
     /// The feed's path.
-    #[serde(default = "default_revocation_path")]
+    #[cfg_attr(feature = "schema", schemars(default = "default_revocation_path"))]
     pub path: String,
     /// How often it is asked, in milliseconds.
-    #[serde(default = "default_interval_ms")]
+    #[cfg_attr(feature = "schema", schemars(default = "default_interval_ms"))]
     pub interval_ms: u32,
     /// How old the last answer may be before `when_stale` counts, in milliseconds.
-    #[serde(default = "default_max_staleness_ms")]
+    #[cfg_attr(feature = "schema", schemars(default = "default_max_staleness_ms"))]
     pub max_staleness_ms: u32,
     /// What happens to good tokens while the list is too old.
-    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(default))]
     pub when_stale: WhenStale,
 }
 
 /// What happens to good tokens while the revocation list is too old.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[cfg_attr(feature = "schema", derive(JsonSchema))]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(JsonSchema), schemars(rename_all = "snake_case"))]
 pub enum WhenStale {
     /// They pass.
     #[default]
@@ -328,12 +309,11 @@ pub enum WhenStale {
 }
 
 /// The memory of tokens that verified.
-#[derive(Debug, Deserialize)]
-#[cfg_attr(feature = "schema", derive(JsonSchema))]
-#[serde(deny_unknown_fields)]
+#[derive(Debug)]
+#[cfg_attr(feature = "schema", derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct CacheSize {
     /// The most tokens that are remembered, for each worker thread of Envoy. 0: none.
-    #[serde(default = "default_max_entries")]
+    #[cfg_attr(feature = "schema", schemars(default = "default_max_entries"))]
     pub max_entries: u32,
 }
 
@@ -343,39 +323,39 @@ impl Default for CacheSize {
     }
 }
 
-fn default_true() -> bool {
+pub(super) fn default_true() -> bool {
     true
 }
 
-fn default_stat_prefix() -> String {
+pub(super) fn default_stat_prefix() -> String {
     "jwt_gate".to_owned()
 }
 
-fn default_from_headers() -> Vec<HeaderLocation> {
+pub(super) fn default_from_headers() -> Vec<HeaderLocation> {
     vec![HeaderLocation { name: "Authorization".to_owned(), value_prefix: "Bearer ".to_owned() }]
 }
 
-fn default_clock_skew_seconds() -> u32 {
+pub(super) fn default_clock_skew_seconds() -> u32 {
     60
 }
 
-fn default_return_param() -> String {
+pub(super) fn default_return_param() -> String {
     "next".to_owned()
 }
 
-fn default_revocation_path() -> String {
+pub(super) fn default_revocation_path() -> String {
     "/internal/revocations".to_owned()
 }
 
-fn default_interval_ms() -> u32 {
+pub(super) fn default_interval_ms() -> u32 {
     500
 }
 
-fn default_max_staleness_ms() -> u32 {
+pub(super) fn default_max_staleness_ms() -> u32 {
     30_000
 }
 
-fn default_max_entries() -> u32 {
+pub(super) fn default_max_entries() -> u32 {
     4096
 }
 
@@ -390,108 +370,6 @@ impl std::fmt::Debug for SecretSource {
 impl std::fmt::Debug for LocalJwks {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("LocalJwks").finish_non_exhaustive()
-    }
-}
-
-// === impl SafeRegex ===
-
-impl<'de> Deserialize<'de> for SafeRegex {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        /// Envoy's RegexMatcher; `google_re2` was its only engine and is empty.
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct RegexMatcher {
-            regex: String,
-            #[serde(default, rename = "google_re2")]
-            _google_re2: serde::de::IgnoredAny,
-        }
-
-        struct Either;
-        impl<'de> Visitor<'de> for Either {
-            type Value = SafeRegex;
-
-            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                formatter.write_str("a regular expression, or {regex: …} around one")
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<SafeRegex, E> {
-                Ok(SafeRegex(text.to_owned()))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<SafeRegex, A::Error> {
-                RegexMatcher::deserialize(MapAccessDeserializer::new(map)).map(|envoy| SafeRegex(envoy.regex))
-            }
-        }
-        deserializer.deserialize_any(Either)
-    }
-}
-
-// === impl RequirementList ===
-
-impl<'de> Deserialize<'de> for RequirementList {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Wrapped {
-            requirements: Vec<Requirement>,
-        }
-
-        struct Either;
-        impl<'de> Visitor<'de> for Either {
-            type Value = RequirementList;
-
-            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                formatter.write_str("a list of requirements, or {requirements: […]} around one")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<RequirementList, A::Error> {
-                let mut list = Vec::new();
-                while let Some(item) = items.next_element()? {
-                    list.push(item);
-                }
-                Ok(RequirementList(list))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RequirementList, A::Error> {
-                Wrapped::deserialize(MapAccessDeserializer::new(map))
-                    .map(|wrapped| RequirementList(wrapped.requirements))
-            }
-        }
-        deserializer.deserialize_any(Either)
-    }
-}
-
-// === impl ClaimValue ===
-
-impl<'de> Deserialize<'de> for ClaimValue {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Scalar;
-        impl Visitor<'_> for Scalar {
-            type Value = ClaimValue;
-
-            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                formatter.write_str("a text, a whole number, true or false")
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<ClaimValue, E> {
-                Ok(ClaimValue::Text(text.to_owned()))
-            }
-
-            fn visit_bool<E>(self, flag: bool) -> Result<ClaimValue, E> {
-                Ok(ClaimValue::Flag(flag))
-            }
-
-            fn visit_i64<E>(self, number: i64) -> Result<ClaimValue, E> {
-                Ok(ClaimValue::Number(number))
-            }
-
-            fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<ClaimValue, E> {
-                i64::try_from(number)
-                    .map(ClaimValue::Number)
-                    .map_err(|_| E::custom("the number is too large"))
-            }
-        }
-        deserializer.deserialize_any(Scalar)
     }
 }
 

@@ -237,6 +237,7 @@ fn is_cursor(cursor: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::for_tests;
     use jwt_gate_token::{Expectations, Secret, verify};
     use serde_json::Value;
 
@@ -248,7 +249,7 @@ mod tests {
 
     fn watch(when_stale: &str) -> Watch {
         let config = json!({"cluster": "companion", "when_stale": when_stale});
-        Watch::new(serde_json::from_value(config).unwrap(), 60).unwrap()
+        Watch::new(for_tests::revocation(config), 60).unwrap()
     }
 
     fn claims(claims: Value) -> VerifiedClaims {
@@ -372,7 +373,7 @@ mod tests {
             (json!({"cluster": "companion", "path": "/other"}), 60),
             (json!({"cluster": "companion"}), 120),
         ] {
-            let mut new = Watch::new(serde_json::from_value(config).unwrap(), skew).unwrap();
+            let mut new = Watch::new(for_tests::revocation(config), skew).unwrap();
             assert!(!new.join(&old));
             assert_eq!((new.entries(), path(&new).contains("since")), (0, false));
         }
@@ -409,7 +410,7 @@ mod tests {
                 "revocation.max_staleness_ms",
             ),
         ] {
-            let error = Watch::new(serde_json::from_value(config).unwrap(), 60).err();
+            let error = Watch::new(for_tests::revocation(config), 60).err();
             assert_eq!(error.as_ref().map(ConfigError::field), Some(field));
         }
     }

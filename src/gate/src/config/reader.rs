@@ -1,0 +1,259 @@
+//! From a document to the configuration's types.
+
+use super::ConfigError;
+use super::fields::{Fields, Node};
+use super::types::*;
+
+/// The configuration that a document holds.
+pub(super) fn config(document: Node) -> Result<Config, ConfigError> {
+    let mut fields = document.fields(&[
+        "providers",
+        "rules",
+        "default",
+        "bypass_cors_preflight",
+        "strip_failure_response",
+        "strip_headers",
+        "sign_in_redirect",
+        "revocation",
+        "cache",
+        "stat_prefix",
+    ])?;
+    let providers = fields.required("providers")?.mapping()?.into_iter();
+    Ok(Config {
+        providers: providers.map(|(name, node)| Ok((name, provider(node)?))).collect::<Result<_, _>>()?,
+        rules: fields.list("rules")?.into_iter().map(rule).collect::<Result<_, _>>()?,
+        default: match fields.choice("default", &["deny", "require", "allow"])? {
+            2 => DefaultRule::Allow,
+            1 => DefaultRule::Require,
+            _ => DefaultRule::Deny,
+        },
+        bypass_cors_preflight: fields.flag("bypass_cors_preflight")?.unwrap_or_default(),
+        strip_failure_response: fields.flag("strip_failure_response")?.unwrap_or_default(),
+        strip_headers: fields.texts("strip_headers")?,
+        sign_in_redirect: fields.take("sign_in_redirect").map(sign_in_redirect).transpose()?,
+        revocation: fields.take("revocation").map(revocation).transpose()?,
+        cache: fields.take("cache").map_or_else(|| Ok(CacheSize::default()), cache_size)?,
+        stat_prefix: fields.text("stat_prefix")?.unwrap_or_else(default_stat_prefix),
+    })
+}
+
+fn provider(node: Node) -> Result<Provider, ConfigError> {
+    let mut fields = node.fields(&[
+        "issuer",
+        "audiences",
+        "subjects",
+        "secrets",
+        "local_jwks",
+        "from_headers",
+        "from_cookies",
+        "from_params",
+        "forward",
+        "claim_to_headers",
+        "forward_payload_header",
+        "payload_in_filter_state",
+        "clock_skew_seconds",
+        "require_expiration",
+        "max_lifetime_seconds",
+    ])?;
+    Ok(Provider {
+        issuer: fields.text("issuer")?,
+        audiences: fields.texts("audiences")?,
+        subjects: fields.take("subjects").map(string_matcher).transpose()?,
+        secrets: fields.list("secrets")?.into_iter().map(secret_source).collect::<Result<_, _>>()?,
+        local_jwks: fields.take("local_jwks").map(local_jwks).transpose()?,
+        from_headers: match fields.take("from_headers") {
+            Some(list) => list.list()?.into_iter().map(header_location).collect::<Result<_, _>>()?,
+            None => default_from_headers(),
+        },
+        from_cookies: fields.texts("from_cookies")?,
+        from_params: fields.texts("from_params")?,
+        forward: fields.flag("forward")?.unwrap_or_default(),
+        claim_to_headers: fields
+            .list("claim_to_headers")?
+            .into_iter()
+            .map(claim_to_header)
+            .collect::<Result<_, _>>()?,
+        forward_payload_header: fields.text("forward_payload_header")?.unwrap_or_default(),
+        payload_in_filter_state: fields.text("payload_in_filter_state")?.unwrap_or_default(),
+        clock_skew_seconds: fields.u32("clock_skew_seconds")?.unwrap_or_else(default_clock_skew_seconds),
+        require_expiration: fields.flag("require_expiration")?.unwrap_or_else(default_true),
+        max_lifetime_seconds: fields.u64("max_lifetime_seconds")?.unwrap_or_default(),
+    })
+}
+
+fn string_matcher(node: Node) -> Result<StringMatcher, ConfigError> {
+    let mut fields = node.fields(&["exact", "prefix", "suffix", "safe_regex"])?;
+    let several = fields.error("needs exactly one of exact, prefix, suffix, safe_regex");
+    let texts = (fields.text("exact")?, fields.text("prefix")?, fields.text("suffix")?);
+    match (texts, fields.take("safe_regex").map(safe_regex).transpose()?) {
+        ((Some(text), None, None), None) => Ok(StringMatcher::Exact(text)),
+        ((None, Some(text), None), None) => Ok(StringMatcher::Prefix(text)),
+        ((None, None, Some(text)), None) => Ok(StringMatcher::Suffix(text)),
+        ((None, None, None), Some(regex)) => Ok(StringMatcher::SafeRegex(regex)),
+        _ => Err(several),
+    }
+}
+
+/// A text, or Envoy's RegexMatcher around one; `google_re2` was its only engine and is empty.
+fn safe_regex(node: Node) -> Result<SafeRegex, ConfigError> {
+    if node.value().is_string() {
+        return node.text().map(SafeRegex);
+    }
+    if !node.value().is_object() {
+        return Err(node.error("must be a regular expression, or {regex: …} around one"));
+    }
+    node.fields(&["regex", "google_re2"])?.required("regex")?.text().map(SafeRegex)
+}
+
+fn secret_source(node: Node) -> Result<SecretSource, ConfigError> {
+    let mut fields = node.fields(&["env", "optional", "inline", "encoding"])?;
+    Ok(SecretSource {
+        env: fields.text("env")?,
+        optional: fields.flag("optional")?.unwrap_or_default(),
+        inline: fields.text("inline")?,
+        encoding: match fields.choice("encoding", &["utf8", "base64url", "hex"])? {
+            2 => SecretEncoding::Hex,
+            1 => SecretEncoding::Base64url,
+            _ => SecretEncoding::Utf8,
+        },
+    })
+}
+
+fn local_jwks(node: Node) -> Result<LocalJwks, ConfigError> {
+    let mut fields = node.fields(&["inline_string"])?;
+    Ok(LocalJwks { inline_string: fields.required("inline_string")?.text()? })
+}
+
+fn header_location(node: Node) -> Result<HeaderLocation, ConfigError> {
+    let mut fields = node.fields(&["name", "value_prefix"])?;
+    Ok(HeaderLocation {
+        name: fields.required("name")?.text()?,
+        value_prefix: fields.text("value_prefix")?.unwrap_or_default(),
+    })
+}
+
+fn claim_to_header(node: Node) -> Result<ClaimToHeader, ConfigError> {
+    let mut fields = node.fields(&["header_name", "claim_name", "required"])?;
+    Ok(ClaimToHeader {
+        header_name: fields.required("header_name")?.text()?,
+        claim_name: fields.required("claim_name")?.text()?,
+        required: fields.flag("required")?.unwrap_or_default(),
+    })
+}
+
+fn rule(node: Node) -> Result<Rule, ConfigError> {
+    let mut fields = node.fields(&["match", "requires"])?;
+    Ok(Rule {
+        r#match: route_match(fields.required("match")?)?,
+        requires: fields.take("requires").map(requirement).transpose()?,
+    })
+}
+
+fn route_match(node: Node) -> Result<RouteMatch, ConfigError> {
+    let mut fields =
+        node.fields(&["path", "prefix", "path_separated_prefix", "safe_regex", "methods", "headers"])?;
+    Ok(RouteMatch {
+        path: fields.text("path")?,
+        prefix: fields.text("prefix")?,
+        path_separated_prefix: fields.text("path_separated_prefix")?,
+        safe_regex: fields.take("safe_regex").map(safe_regex).transpose()?,
+        methods: fields.texts("methods")?,
+        headers: fields.list("headers")?.into_iter().map(header_matcher).collect::<Result<_, _>>()?,
+    })
+}
+
+fn header_matcher(node: Node) -> Result<HeaderMatcher, ConfigError> {
+    let mut fields = node.fields(&["name", "string_match", "present_match", "invert_match"])?;
+    Ok(HeaderMatcher {
+        name: fields.required("name")?.text()?,
+        string_match: fields.take("string_match").map(string_matcher).transpose()?,
+        present_match: fields.flag("present_match")?,
+        invert_match: fields.flag("invert_match")?.unwrap_or_default(),
+    })
+}
+
+fn requirement(node: Node) -> Result<Requirement, ConfigError> {
+    let mut fields = node.fields(&[
+        "provider_name",
+        "claims",
+        "requires_any",
+        "requires_all",
+        "allow_missing",
+        "allow_missing_or_failed",
+    ])?;
+    let claims = fields.take("claims").map_or_else(|| Ok(Vec::new()), Node::mapping)?.into_iter();
+    let claim_values = |node: Node| node.list()?.into_iter().map(claim_value).collect::<Result<_, _>>();
+    let inner =
+        |fields: &mut Fields, name| fields.take(name).map(|n| requirement(n).map(Box::new)).transpose();
+    Ok(Requirement {
+        provider_name: fields.text("provider_name")?,
+        claims: claims.map(|(name, node)| Ok((name, claim_values(node)?))).collect::<Result<_, _>>()?,
+        requires_any: fields.take("requires_any").map(requirement_list).transpose()?,
+        requires_all: fields.take("requires_all").map(requirement_list).transpose()?,
+        allow_missing: inner(&mut fields, "allow_missing")?,
+        allow_missing_or_failed: inner(&mut fields, "allow_missing_or_failed")?,
+    })
+}
+
+/// A list, or Envoy's `{requirements: […]}` around one.
+fn requirement_list(node: Node) -> Result<RequirementList, ConfigError> {
+    let list = if node.value().is_object() {
+        node.fields(&["requirements"])?.required("requirements")?
+    } else {
+        node
+    };
+    list.list()?.into_iter().map(requirement).collect::<Result<_, _>>().map(RequirementList)
+}
+
+fn claim_value(node: Node) -> Result<ClaimValue, ConfigError> {
+    let value = node.value();
+    let scalar = (value.as_bool().map(ClaimValue::Flag))
+        .or_else(|| value.as_i64().map(ClaimValue::Number))
+        .or_else(|| value.as_str().map(|text| ClaimValue::Text(text.to_owned())));
+    scalar.ok_or_else(|| node.error("must be a text, a whole number, true or false"))
+}
+
+fn sign_in_redirect(node: Node) -> Result<SignInRedirect, ConfigError> {
+    let mut fields = node.fields(&["url", "return_param"])?;
+    Ok(SignInRedirect {
+        url: fields.required("url")?.text()?,
+        return_param: fields.text("return_param")?.unwrap_or_else(default_return_param),
+    })
+}
+
+fn revocation(node: Node) -> Result<Revocation, ConfigError> {
+    let mut fields =
+        node.fields(&["cluster", "provider_name", "path", "interval_ms", "max_staleness_ms", "when_stale"])?;
+    Ok(Revocation {
+        cluster: fields.required("cluster")?.text()?,
+        provider_name: fields.text("provider_name")?,
+        path: fields.text("path")?.unwrap_or_else(default_revocation_path),
+        interval_ms: fields.u32("interval_ms")?.unwrap_or_else(default_interval_ms),
+        max_staleness_ms: fields.u32("max_staleness_ms")?.unwrap_or_else(default_max_staleness_ms),
+        when_stale: match fields.choice("when_stale", &["allow", "deny"])? {
+            1 => WhenStale::Deny,
+            _ => WhenStale::Allow,
+        },
+    })
+}
+
+fn cache_size(node: Node) -> Result<CacheSize, ConfigError> {
+    let mut fields = node.fields(&["max_entries"])?;
+    Ok(CacheSize { max_entries: fields.u32("max_entries")?.unwrap_or_else(default_max_entries) })
+}
+
+/// Parts of a configuration, for the tests of what is made of them.
+#[cfg(test)]
+pub(crate) mod for_tests {
+    use serde_json::Value;
+
+    use super::{Node, Revocation, SecretSource};
+
+    pub(crate) fn revocation(value: Value) -> Revocation {
+        super::revocation(Node::document(value)).unwrap()
+    }
+
+    pub(crate) fn secret_source(value: Value) -> SecretSource {
+        super::secret_source(Node::document(value)).unwrap()
+    }
+}
