@@ -24,6 +24,7 @@ pub struct Gate {
     rules: Rules,
     replies: Replies,
     bypass_cors_preflight: bool,
+    tells_decisions: bool,
     stat_prefix: String,
     revocations: Option<Revocations>,
 }
@@ -40,7 +41,7 @@ struct Revocations {
 pub struct Decision {
     /// The headers to remove whatever the verdict, so that neither backend nor access log sees a client's
     /// word for an identity.
-    pub spoofed: Vec<String>,
+    pub spoofed: Vec<Vec<u8>>,
     /// Whether it passes.
     pub verdict: Verdict,
     /// How many tokens were remembered, and how many had to be verified.
@@ -62,7 +63,7 @@ pub struct Pass {
     /// Whether a token was verified for it.
     pub authenticated: bool,
     /// `sub`, for access logs.
-    pub subject: Option<String>,
+    pub subject: Option<Rc<str>>,
     /// What changes on it, in this order.
     pub edits: Vec<Edit>,
     /// What goes into Envoy's filter state.
@@ -95,6 +96,7 @@ impl Gate {
             providers,
             replies: Replies::new(config.strip_failure_response, config.sign_in_redirect)?,
             bypass_cors_preflight: config.bypass_cors_preflight,
+            tells_decisions: config.decision_in_filter_state,
             stat_prefix,
         })
     }
@@ -113,7 +115,7 @@ impl Gate {
 
     /// Whether a trailer of this name is one that only the gate may send.
     #[must_use]
-    pub fn guards(&self, name: &str) -> bool {
+    pub fn guards(&self, name: &[u8]) -> bool {
         self.boundary.guards(name)
     }
 
@@ -121,6 +123,12 @@ impl Gate {
     #[must_use]
     pub fn stat_prefix(&self) -> &str {
         &self.stat_prefix
+    }
+
+    /// Whether what was decided goes into Envoy's filter state.
+    #[must_use]
+    pub fn tells_decisions(&self) -> bool {
+        self.tells_decisions
     }
 
     /// Each provider's name and key ids, newest first.
@@ -174,19 +182,16 @@ impl Gate {
             .collect();
         pass.edits = take_off(&leaving, request);
         for identity in identities {
-            let subject = identity.verified().subject();
-            pass.subject = pass.subject.or_else(|| subject.map(str::to_owned));
+            pass.subject = pass.subject.or_else(|| identity.subject());
             if let Some(key) = provider(identity).and_then(Provider::filter_state_key) {
                 pass.filter_state.push((key.to_owned(), identity.verified().payload().to_vec()));
             }
-            for (name, value) in identity.headers() {
-                let edit = Edit::Set(name.clone(), value.clone().into_bytes());
-                let taken = |known: &Edit| matches!(known, Edit::Set(other, _) if other == name);
-                match pass.edits.iter().find(|known| taken(known)) {
+            for edit in identity.headers() {
+                match pass.edits.iter().find(|known| known.sets_what(edit)) {
                     // Two tokens that say different things under one name are no identity.
-                    Some(known) if *known != edit => return Err(Code::Ambiguous),
+                    Some(known) if known != edit => return Err(Code::Ambiguous),
                     Some(_) => {}
-                    None => pass.edits.push(edit),
+                    None => pass.edits.push(edit.clone()),
                 }
             }
         }

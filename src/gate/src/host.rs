@@ -4,6 +4,8 @@
 //! It reads headers as bytes: the SDK's string getters panic on a header that is not UTF-8, which a client
 //! may send. And it lets nothing through where it has no configuration.
 
+mod map;
+
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant, UNIX_EPOCH};
@@ -28,11 +30,14 @@ const SUBJECT_PROPERTY: &str = "jwt_gate.subject";
 
 proxy_wasm::main! {{
     proxy_wasm::set_log_level(LogLevel::Info);
-    proxy_wasm::set_root_context(|_| Box::new(Root { running: None, calling: false }));
+    proxy_wasm::set_root_context(|_| Box::<Root>::default());
 }}
 
 /// How soon after its start a plugin first asks for revocations. Envoy's clusters are not up any earlier.
 const FIRST_CALL: Duration = Duration::from_millis(20);
+
+/// How often counters are handed to Envoy.
+const FLUSH_INTERVAL: Duration = Duration::from_millis(250);
 
 thread_local! {
     /// When this VM, which has one thread, was started.
@@ -44,10 +49,13 @@ thread_local! {
 }
 
 /// One plugin in one worker's VM.
+#[derive(Default)]
 struct Root {
     running: Option<Rc<Running>>,
     /// Whether a call for revocations has not been answered yet.
     calling: bool,
+    /// When the next one is due, on the clock of [`instant`].
+    next_call: f64,
 }
 
 /// A plugin that has a configuration.
@@ -91,9 +99,13 @@ impl Context for Root {
 impl RootContext for Root {
     fn on_tick(&mut self) {
         let Some(running) = self.running.clone() else { return };
+        running.metrics.flush();
         let Some(watch) = running.gate.watch() else { return };
-        let _ = hostcalls::set_tick_period(Duration::from_millis(watch.interval_ms().into()));
-        if !self.calling {
+        let interval = Duration::from_millis(watch.interval_ms().into());
+        let _ = hostcalls::set_tick_period(interval.min(FLUSH_INTERVAL));
+        // A tick that comes a little early is not worth waiting for the next one.
+        if !self.calling && instant() >= self.next_call - FIRST_CALL.as_secs_f64() {
+            self.next_call = instant() + interval.as_secs_f64();
             self.call(&running);
         }
         self.look(&running);
@@ -110,9 +122,9 @@ impl RootContext for Root {
                     info!("jwt-gate: provider {provider} verifies with kid {}", kids.join(", "));
                 }
                 let metrics = Metrics::define(&gate);
-                if gate.watch().is_some() {
-                    let _ = hostcalls::set_tick_period(FIRST_CALL);
-                }
+                let first_tick = if gate.watch().is_some() { FIRST_CALL } else { FLUSH_INTERVAL };
+                let _ = hostcalls::set_tick_period(first_tick);
+                self.next_call = 0.0;
                 join_others(&mut gate);
                 let running = Rc::new(Running { gate, metrics });
                 PLUGINS.with_borrow_mut(|plugins| plugins.push(Rc::downgrade(&running)));
@@ -194,14 +206,13 @@ impl Context for Stream {}
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
         let Some(running) = &self.running else { return unavailable() };
-        let (Ok(headers), Some(now)) = (hostcalls::get_map_bytes(MapType::HttpRequestHeaders), now()) else {
+        let Some(request) = map::get(MapType::HttpRequestHeaders).and_then(Request::from_map) else {
             return unavailable();
         };
-        let decision = running.gate.decide(&Request::new(headers), now);
-        for name in &decision.spoofed {
-            if hostcalls::remove_map_value(MapType::HttpRequestHeaders, name).is_err() {
-                return unavailable();
-            }
+        let Some(now) = now() else { return unavailable() };
+        let decision = running.gate.decide(&request, now);
+        if !decision.spoofed.iter().all(|name| remove(MapType::HttpRequestHeaders, name)) {
+            return unavailable();
         }
         running.metrics.cache(decision.cache);
         match decision.verdict {
@@ -212,15 +223,12 @@ impl HttpContext for Stream {
 
     fn on_http_request_trailers(&mut self, _: usize) -> Action {
         let Some(running) = &self.running else { return unavailable() };
-        let Ok(trailers) = hostcalls::get_map_bytes(MapType::HttpRequestTrailers) else {
+        let Some(trailers) = map::get(MapType::HttpRequestTrailers).and_then(Request::from_map) else {
             return unavailable();
         };
-        for (name, _) in trailers {
-            if running.gate.guards(&name)
-                && hostcalls::remove_map_value(MapType::HttpRequestTrailers, &name).is_err()
-            {
-                return unavailable();
-            }
+        let mut spoofed = trailers.names().filter(|name| running.gate.guards(name));
+        if !spoofed.all(|name| remove(MapType::HttpRequestTrailers, name)) {
+            return unavailable();
         }
         Action::Continue
     }
@@ -231,7 +239,7 @@ impl Stream {
         for edit in &pass.edits {
             let (name, value) = match edit {
                 Edit::Remove(name) => (name, None),
-                Edit::Set(name, value) => (name, Some(value.as_slice())),
+                Edit::Set(name, value) => (name, Some(&**value)),
             };
             if hostcalls::set_map_value_bytes(MapType::HttpRequestHeaders, name, value).is_err() {
                 return unavailable();
@@ -240,17 +248,21 @@ impl Stream {
         for (key, value) in &pass.filter_state {
             remember(key, value);
         }
-        if let Some(subject) = &pass.subject {
-            remember(SUBJECT_PROPERTY, subject.as_bytes());
+        if running.gate.tells_decisions() {
+            if let Some(subject) = &pass.subject {
+                remember(SUBJECT_PROPERTY, subject.as_bytes());
+            }
+            remember(CODE_PROPERTY, if pass.authenticated { b"allowed" } else { b"public" });
         }
-        remember(CODE_PROPERTY, if pass.authenticated { b"allowed" } else { b"public" });
         running.metrics.passed(pass.authenticated);
         Action::Continue
     }
 }
 
 fn refuse(running: &Running, code: Code, reply: Reply) -> Action {
-    remember(CODE_PROPERTY, code.as_str().as_bytes());
+    if running.gate.tells_decisions() {
+        remember(CODE_PROPERTY, code.as_str().as_bytes());
+    }
     running.metrics.denied(code);
     let sent = match &reply {
         Reply::Http { status, headers, body } => {
@@ -268,6 +280,11 @@ fn refuse(running: &Running, code: Code, reply: Reply) -> Action {
     };
     // Paused, the request goes nowhere, even if the answer could not be sent.
     sent.map_or(Action::Pause, |()| Action::Pause)
+}
+
+/// Removes every header or trailer of this name; whether it is gone.
+fn remove(map: MapType, name: &[u8]) -> bool {
+    std::str::from_utf8(name).is_ok_and(|name| hostcalls::remove_map_value(map, name).is_ok())
 }
 
 /// What is answered where the gate cannot decide: nothing passes.

@@ -1,9 +1,12 @@
 //! From verified claims to header values.
 
+use std::rc::Rc;
+
 use jwt_gate_token::{Refusal, VerifiedClaims, base64url_encode};
 use serde_json::Value;
 
 use crate::config::{ClaimToHeader, ConfigError};
+use crate::location::Edit;
 
 /// The longest header value that is made of a claim, in bytes.
 const MAX_VALUE_BYTES: usize = 4096;
@@ -12,12 +15,12 @@ const MAX_VALUE_BYTES: usize = 4096;
 #[derive(Debug)]
 pub(crate) struct IdentityHeaders {
     claims: Vec<ClaimHeader>,
-    payload: Option<String>,
+    payload: Option<Rc<str>>,
 }
 
 #[derive(Debug)]
 struct ClaimHeader {
-    header: String,
+    header: Rc<str>,
     claim: String,
     required: bool,
 }
@@ -36,34 +39,36 @@ impl IdentityHeaders {
             }
         }
         let header = |ClaimToHeader { header_name, claim_name, required }| ClaimHeader {
-            header: header_name.to_ascii_lowercase(),
+            header: header_name.to_ascii_lowercase().into(),
             claim: claim_name,
             required,
         };
         Ok(Self {
             claims: claims.into_iter().map(header).collect(),
-            payload: Some(payload.to_ascii_lowercase()).filter(|name| !name.is_empty()),
+            payload: Some(payload.to_ascii_lowercase().into()).filter(|name: &Rc<str>| !name.is_empty()),
         })
     }
 
     /// The headers' names.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.claims.iter().map(|claim| claim.header.as_str()).chain(self.payload.as_deref())
+        self.claims.iter().map(|claim| &*claim.header).chain(self.payload.as_deref())
     }
 
     /// The headers for `claims`.
-    pub(crate) fn values(&self, claims: &VerifiedClaims) -> Result<Vec<(String, String)>, Refusal> {
+    pub(crate) fn edits(&self, claims: &VerifiedClaims) -> Result<Vec<Edit>, Refusal> {
         let mut headers = Vec::with_capacity(self.claims.len().saturating_add(1));
+        let mut set =
+            |header, value: String| headers.push(Edit::Set(Rc::clone(header), value.into_bytes().into()));
         for ClaimHeader { header, claim, required } in &self.claims {
             match claims.get(claim).map(text).transpose()?.filter(|value| !value.is_empty()) {
-                Some(value) if is_header_value(&value) => headers.push((header.clone(), value)),
+                Some(value) if is_header_value(&value) => set(header, value),
                 Some(_) => return Err(Refusal::Claim),
                 None if *required => return Err(Refusal::Claim),
                 None => {}
             }
         }
         if let Some(header) = &self.payload {
-            headers.push((header.clone(), base64url_encode(claims.payload())));
+            set(header, base64url_encode(claims.payload()));
         }
         Ok(headers)
     }

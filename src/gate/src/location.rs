@@ -1,6 +1,7 @@
 //! Where a request holds its token, and how to take it off.
 
 use std::borrow::Cow;
+use std::rc::Rc;
 
 use crate::config::{ConfigError, HeaderLocation};
 use crate::policy::Target;
@@ -9,9 +10,16 @@ use crate::request::Request;
 /// Where a provider's tokens may be, in the order in which they are looked for.
 #[derive(Debug, Default)]
 pub(crate) struct Locations {
-    headers: Vec<HeaderLocation>,
+    headers: Vec<HeaderToken>,
     cookies: Vec<String>,
     params: Vec<String>,
+}
+
+/// A header that may hold a token.
+#[derive(Debug)]
+struct HeaderToken {
+    name: Rc<str>,
+    prefix: String,
 }
 
 /// What the locations hold.
@@ -25,13 +33,23 @@ pub(crate) enum Found<'request> {
     Token(Cow<'request, [u8]>),
 }
 
-/// Something to change on the request before the backend receives it.
+/// Something to change on the request before the backend receives it. Names and values are shared, so that a
+/// token that was seen before costs no copy of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Edit {
     /// Remove every value of the header of this name.
-    Remove(String),
+    Remove(Rc<str>),
     /// Make this the only value of the header of this name.
-    Set(String, Vec<u8>),
+    Set(Rc<str>, Rc<[u8]>),
+}
+
+// === impl Edit ===
+
+impl Edit {
+    /// Whether both set the same header.
+    pub(crate) fn sets_what(&self, other: &Self) -> bool {
+        matches!((self, other), (Self::Set(one, _), Self::Set(another, _)) if one == another)
+    }
 }
 
 // === impl Locations ===
@@ -68,12 +86,16 @@ impl Locations {
                 "has no location: from_headers, from_cookies or from_params is needed",
             ));
         }
-        Ok(Self { headers, cookies, params })
+        let lower = |HeaderLocation { name, value_prefix }| HeaderToken {
+            name: name.to_ascii_lowercase().into(),
+            prefix: value_prefix,
+        };
+        Ok(Self { headers: headers.into_iter().map(lower).collect(), cookies, params })
     }
 
     /// The names of the headers that may hold a token.
     pub(crate) fn header_names(&self) -> impl Iterator<Item = &str> {
-        self.headers.iter().map(|header| header.name.as_str())
+        self.headers.iter().map(|header| &*header.name)
     }
 
     /// The first location that holds a token decides.
@@ -104,12 +126,12 @@ fn pieces<'request>(request: &'request Request, name: &str) -> impl Iterator<Ite
     request.values(name).flat_map(|value| value.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii)
 }
 
-fn in_header<'request>(request: &'request Request, header: &HeaderLocation) -> Found<'request> {
-    if !pieces(request, &header.name).any(|piece| after_prefix(piece, &header.value_prefix).is_some()) {
+fn in_header<'request>(request: &'request Request, header: &HeaderToken) -> Found<'request> {
+    if !pieces(request, &header.name).any(|piece| after_prefix(piece, &header.prefix).is_some()) {
         return Found::Nothing;
     }
     // A second value of another kind (`Basic …` beside `Bearer …`) is another identity, not a comment.
-    let value = |piece| after_prefix(piece, &header.value_prefix).unwrap_or(piece);
+    let value = |piece| after_prefix(piece, &header.prefix).unwrap_or(piece);
     one_of(pieces(request, &header.name).map(|piece| Cow::Borrowed(value(piece))))
 }
 
@@ -176,10 +198,10 @@ fn percent_decoded(text: &[u8]) -> Cow<'_, [u8]> {
 pub(crate) fn take_off(locations: &[&Locations], request: &Request) -> Vec<Edit> {
     let mut edits = Vec::new();
     for header in locations.iter().flat_map(|locations| &locations.headers) {
-        let name = header.name.to_ascii_lowercase();
-        let holds = pieces(request, &name).any(|piece| after_prefix(piece, &header.value_prefix).is_some());
-        if holds && !edits.contains(&Edit::Remove(name.clone())) {
-            edits.push(Edit::Remove(name));
+        let holds = pieces(request, &header.name).any(|piece| after_prefix(piece, &header.prefix).is_some());
+        let edit = Edit::Remove(Rc::clone(&header.name));
+        if holds && !edits.contains(&edit) {
+            edits.push(edit);
         }
     }
     let is_cookie =
@@ -195,11 +217,11 @@ pub(crate) fn take_off(locations: &[&Locations], request: &Request) -> Vec<Edit>
         edits.push(if value.is_empty() {
             Edit::Remove("cookie".into())
         } else {
-            Edit::Set("cookie".into(), value)
+            Edit::Set("cookie".into(), value.into())
         });
     }
     if let Some(target) = without_params(locations, request.target()) {
-        edits.push(Edit::Set(":path".into(), target));
+        edits.push(Edit::Set(":path".into(), target.into()));
     }
     edits
 }
@@ -295,7 +317,7 @@ mod tests {
     fn taking_a_token_off_keeps_every_other_byte() {
         let take =
             |headers: &[(&str, &str)]| take_off(&[&locations(&["session"], &["token"])], &request(headers));
-        let set = |name: &str, value: &str| vec![Edit::Set(name.into(), value.as_bytes().to_vec())];
+        let set = |name: &str, value: &str| vec![Edit::Set(name.into(), value.as_bytes().into())];
         assert_eq!(take(&[("authorization", "Bearer a")]), [Edit::Remove("authorization".into())]);
         assert_eq!(take(&[("authorization", "Basic a")]), []);
         assert_eq!(take(&[("cookie", "session=a")]), [Edit::Remove("cookie".into())]);

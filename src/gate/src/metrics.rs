@@ -1,5 +1,7 @@
 //! Counters, as Envoy shows them: `wasmcustom.jwt_gate.allowed` and so on.
 
+use std::cell::Cell;
+
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::MetricType;
 
@@ -8,19 +10,28 @@ use crate::gate::Gate;
 use crate::revocation::Watch;
 
 /// The counters of one plugin, defined once; what could not be defined is not counted.
+///
+/// What requests count is added up here and handed to Envoy on the next tick, and when the plugin goes: a hostcall
+/// for each would cost a request more than looking up its token does.
 pub(crate) struct Metrics {
-    allowed: Option<u32>,
-    public: Option<u32>,
-    denied: Vec<(&'static str, u32)>,
-    cache_hit: Option<u32>,
-    cache_miss: Option<u32>,
+    allowed: Counter,
+    public: Counter,
+    denied: Vec<(&'static str, Counter)>,
+    cache_hit: Counter,
+    cache_miss: Counter,
     revocation: Option<RevocationMetrics>,
 }
 
 struct RevocationMetrics {
     entries: Option<u32>,
     age_ms: Option<u32>,
-    failures: Option<u32>,
+    failures: Counter,
+}
+
+/// A counter of Envoy's, and how much it does not know yet.
+struct Counter {
+    id: Option<u32>,
+    pending: Cell<u32>,
 }
 
 impl Metrics {
@@ -29,7 +40,8 @@ impl Metrics {
     pub(crate) fn define(gate: &Gate) -> Self {
         let prefix = gate.stat_prefix();
         let define = |kind, name: &str| hostcalls::define_metric(kind, &format!("{prefix}.{name}")).ok();
-        let counter = |name: &str| define(MetricType::Counter, name);
+        let counter =
+            |name: &str| Counter { id: define(MetricType::Counter, name), pending: Cell::default() };
         for (provider, kids) in gate.key_ids() {
             for (age, kid) in (1_u64..).zip(kids) {
                 if let Some(gauge) = define(MetricType::Gauge, &format!("kid.{provider}.{kid}")) {
@@ -37,12 +49,10 @@ impl Metrics {
                 }
             }
         }
-        let mut denied: Vec<(&'static str, u32)> = Vec::new();
+        let mut denied: Vec<(&'static str, Counter)> = Vec::new();
         for code in Code::ALL.map(Code::as_str) {
-            if !denied.iter().any(|(known, _)| *known == code)
-                && let Some(id) = counter(&format!("denied.{code}"))
-            {
-                denied.push((code, id));
+            if !denied.iter().any(|(known, _)| *known == code) {
+                denied.push((code, counter(&format!("denied.{code}"))));
             }
         }
         Self {
@@ -60,17 +70,18 @@ impl Metrics {
     }
 
     pub(crate) fn passed(&self, authenticated: bool) {
-        add(if authenticated { self.allowed } else { self.public }, 1);
+        if authenticated { &self.allowed } else { &self.public }.add(1);
     }
 
     pub(crate) fn denied(&self, code: Code) {
-        let id = self.denied.iter().find(|(known, _)| *known == code.as_str()).map(|(_, id)| *id);
-        add(id, 1);
+        if let Some((_, counter)) = self.denied.iter().find(|(known, _)| *known == code.as_str()) {
+            counter.add(1);
+        }
     }
 
     pub(crate) fn cache(&self, (hits, misses): (u32, u32)) {
-        add(self.cache_hit, hits);
-        add(self.cache_miss, misses);
+        self.cache_hit.add(hits);
+        self.cache_miss.add(misses);
     }
 
     /// Shows how long the revocation list is, and how old.
@@ -84,18 +95,41 @@ impl Metrics {
 
     /// Counts a call for revocations that failed.
     pub(crate) fn revocation_failed(&self) {
-        add(self.revocation.as_ref().and_then(|metrics| metrics.failures), 1);
+        if let Some(metrics) = &self.revocation {
+            metrics.failures.add(1);
+        }
+    }
+
+    /// Hands to Envoy what was counted since the last time.
+    pub(crate) fn flush(&self) {
+        let denied = self.denied.iter().map(|(_, counter)| counter);
+        let failures = self.revocation.iter().map(|metrics| &metrics.failures);
+        let rest = [&self.allowed, &self.public, &self.cache_hit, &self.cache_miss];
+        denied.chain(failures).chain(rest).for_each(Counter::flush);
+    }
+}
+
+impl Drop for Metrics {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
+impl Counter {
+    fn add(&self, amount: u32) {
+        self.pending.set(self.pending.get().saturating_add(amount));
+    }
+
+    fn flush(&self) {
+        let amount = self.pending.take();
+        if let Some(id) = self.id.filter(|_| amount > 0) {
+            let _ = hostcalls::increment_metric(id, i64::from(amount));
+        }
     }
 }
 
 fn set(metric: Option<u32>, value: u64) {
     if let Some(id) = metric {
         let _ = hostcalls::record_metric(id, value);
-    }
-}
-
-fn add(metric: Option<u32>, amount: u32) {
-    if let Some(id) = metric.filter(|_| amount > 0) {
-        let _ = hostcalls::increment_metric(id, i64::from(amount));
     }
 }

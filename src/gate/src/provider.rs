@@ -11,7 +11,7 @@ use crate::cache::Cache;
 use crate::config::{self, ConfigError};
 use crate::denial::Code;
 use crate::identity::IdentityHeaders;
-use crate::location::{Found, Locations};
+use crate::location::{Edit, Found, Locations};
 use crate::policy::{TextMatcher, Unmet};
 use crate::request::Request;
 use crate::revocation::Watch;
@@ -39,7 +39,8 @@ pub(crate) struct Providers(Vec<Provider>);
 pub(crate) struct Identity {
     provider: usize,
     claims: VerifiedClaims,
-    headers: Vec<(String, String)>,
+    subject: Option<Rc<str>>,
+    headers: Vec<Edit>,
 }
 
 /// One request's dealings with the providers: each is asked at most once.
@@ -48,7 +49,7 @@ pub(crate) struct Session<'request> {
     request: &'request Request,
     now: NumericDate,
     revocations: Option<&'request Watch>,
-    asked: Vec<Option<Result<Rc<Identity>, Unmet>>>,
+    asked: Vec<(usize, Result<Rc<Identity>, Unmet>)>,
     /// How often a verified token was remembered.
     pub(crate) cache_hits: u32,
     /// How often one had to be verified.
@@ -133,8 +134,8 @@ impl Provider {
         {
             return Err(Refusal::Subject);
         }
-        let headers = self.headers.values(&claims)?;
-        Ok(Identity { provider, claims, headers })
+        let headers = self.headers.edits(&claims)?;
+        Ok(Identity { provider, subject: claims.subject().map(Rc::from), claims, headers })
     }
 }
 
@@ -193,7 +194,12 @@ impl Identity {
         &self.claims
     }
 
-    pub(crate) fn headers(&self) -> &[(String, String)] {
+    /// `sub`, where there is one.
+    pub(crate) fn subject(&self) -> Option<Rc<str>> {
+        self.subject.clone()
+    }
+
+    pub(crate) fn headers(&self) -> &[Edit] {
         &self.headers
     }
 }
@@ -207,13 +213,12 @@ impl<'request> Session<'request> {
         request: &'request Request,
         now: NumericDate,
     ) -> Self {
-        let asked = (0..providers.len()).map(|_| None).collect();
-        Self { providers, request, now, revocations, asked, cache_hits: 0, cache_misses: 0 }
+        Self { providers, request, now, revocations, asked: Vec::new(), cache_hits: 0, cache_misses: 0 }
     }
 
     /// The caller's identity according to `provider`.
     pub(crate) fn authenticate(&mut self, provider: usize) -> Result<Rc<Identity>, Unmet> {
-        if let Some(Some(answer)) = self.asked.get(provider) {
+        if let Some((_, answer)) = self.asked.iter().find(|(asked, _)| *asked == provider) {
             return answer.clone();
         }
         // Whether it was revoked is asked of a remembered token too.
@@ -223,8 +228,8 @@ impl<'request> Session<'request> {
                 None => Ok(identity),
             }
         });
-        if let Some(slot) = self.asked.get_mut(provider) {
-            *slot = Some(answer.clone());
+        if self.providers.len() > 1 {
+            self.asked.push((provider, answer.clone()));
         }
         answer
     }

@@ -1,30 +1,80 @@
 //! A request as the policy sees it: its headers, as bytes.
 
+use std::ops::Range;
+
 /// The headers of one request, Envoy's pseudo-headers (`:path`, `:method`) among them, in order, as the
 /// bytes they arrived in: nothing says that they are UTF-8.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
-    headers: Vec<(String, Vec<u8>)>,
+    /// Every name and value, one after the other.
+    bytes: Vec<u8>,
+    fields: Vec<Field>,
+}
+
+/// Where in the bytes a header is.
+#[derive(Debug, Clone)]
+struct Field {
+    name: Range<usize>,
+    value: Range<usize>,
 }
 
 impl Request {
     /// A request with these headers.
     #[must_use]
     pub fn new(headers: Vec<(String, Vec<u8>)>) -> Self {
-        Self { headers }
+        let mut request = Self::default();
+        for (name, value) in headers {
+            let [name, value] = [name.as_bytes(), &value].map(|part| {
+                let start = request.bytes.len();
+                request.bytes.extend_from_slice(part);
+                start..request.bytes.len()
+            });
+            request.fields.push(Field { name, value });
+        }
+        request
+    }
+
+    /// The headers as the proxy-wasm ABI hands them over
+    /// (<https://github.com/proxy-wasm/spec/tree/main/abi-versions/v0.2.1#serialization>): how many there are,
+    /// the length of each name and value, then each of them and a NUL, numbers as 32 bits, the lowest first.
+    /// `None` where the bytes are not that.
+    #[must_use]
+    pub fn from_map(bytes: Vec<u8>) -> Option<Self> {
+        if bytes.is_empty() {
+            return Some(Self::default());
+        }
+        let (count, rest) = bytes.split_first_chunk::<4>()?;
+        let count = usize::try_from(u32::from_le_bytes(*count)).ok()?;
+        let (lengths, _) = rest.split_at_checked(count.checked_mul(8)?)?;
+        let mut next = bytes.len().checked_sub(rest.len())?.checked_add(lengths.len())?;
+        let mut part = |length: [u8; 4]| {
+            let start = next;
+            let end = start.checked_add(usize::try_from(u32::from_le_bytes(length)).ok()?)?;
+            next = end.checked_add(1)?;
+            (end < bytes.len()).then_some(start..end)
+        };
+        let mut fields = Vec::with_capacity(count);
+        for pair in lengths.chunks_exact(8) {
+            let (name, value) = pair.split_first_chunk::<4>()?;
+            fields.push(Field { name: part(*name)?, value: part(*value.first_chunk::<4>()?)? });
+        }
+        Some(Self { bytes, fields })
+    }
+
+    fn headers(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let part = |range: &Range<usize>| self.bytes.get(range.clone()).unwrap_or_default();
+        self.fields.iter().map(move |field| (part(&field.name), part(&field.value)))
     }
 
     /// Every header's name, as often as it occurs.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.headers.iter().map(|(name, _)| name.as_str())
+    pub fn names(&self) -> impl Iterator<Item = &[u8]> {
+        self.headers().map(|(name, _)| name)
     }
 
     /// Every value of the header `name`; case does not matter.
     pub fn values<'request>(&'request self, name: &str) -> impl Iterator<Item = &'request [u8]> {
-        self.headers
-            .iter()
-            .filter(move |(candidate, _)| candidate.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.as_slice())
+        let is_it = move |(candidate, _): &(&[u8], &[u8])| candidate.eq_ignore_ascii_case(name.as_bytes());
+        self.headers().filter(is_it).map(|(_, value)| value)
     }
 
     /// The first value of the header `name`.
@@ -83,6 +133,26 @@ mod tests {
 
     fn request(headers: &[(&str, &[u8])]) -> Request {
         Request::new(headers.iter().map(|(name, value)| ((*name).to_owned(), value.to_vec())).collect())
+    }
+
+    #[test]
+    fn headers_arrive_as_the_abi_writes_them() {
+        let map = |lengths: &[u32], text: &[u8]| {
+            let count = u32::try_from(lengths.len() / 2).unwrap().to_le_bytes();
+            let lengths = lengths.iter().flat_map(|length| length.to_le_bytes());
+            Request::from_map(count.into_iter().chain(lengths).chain(text.iter().copied()).collect())
+        };
+        let request = map(&[1, 2, 3, 0, 1, 1], b"a\0x\xff\0b-c\0\0A\0z\0").unwrap();
+        assert_eq!(request.names().collect::<Vec<_>>(), [&b"a"[..], b"b-c", b"A"]);
+        assert_eq!(request.values("a").collect::<Vec<_>>(), [&b"x\xff"[..], b"z"]);
+        assert_eq!(request.first("B-C"), Some(&b""[..]));
+        assert_eq!(Request::from_map(Vec::new()).unwrap().names().count(), 0);
+        for (lengths, text) in
+            [(&[1, 1][..], &b"a\0b"[..]), (&[1, 9], b"a\0b\0"), (&[u32::MAX; 2], b"a\0b\0")]
+        {
+            assert!(map(lengths, text).is_none());
+        }
+        assert!(Request::from_map(vec![0xff; 4]).is_none() && Request::from_map(vec![1]).is_none());
     }
 
     #[test]

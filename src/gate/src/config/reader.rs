@@ -1,5 +1,7 @@
 //! From a document to the configuration's types.
 
+use std::collections::BTreeMap;
+
 use super::ConfigError;
 use super::fields::{Fields, Node};
 use super::types::*;
@@ -13,14 +15,13 @@ pub(super) fn config(document: Node) -> Result<Config, ConfigError> {
         "bypass_cors_preflight",
         "strip_failure_response",
         "strip_headers",
+        "decision_in_filter_state",
         "sign_in_redirect",
         "revocation",
         "cache",
         "stat_prefix",
     ])?;
-    let providers = fields.required("providers")?.mapping()?.into_iter();
     Ok(Config {
-        providers: providers.map(|(name, node)| Ok((name, provider(node)?))).collect::<Result<_, _>>()?,
         rules: fields.list("rules")?.into_iter().map(rule).collect::<Result<_, _>>()?,
         default: match fields.choice("default", &["deny", "require", "allow"])? {
             2 => DefaultRule::Allow,
@@ -30,11 +31,18 @@ pub(super) fn config(document: Node) -> Result<Config, ConfigError> {
         bypass_cors_preflight: fields.flag("bypass_cors_preflight")?.unwrap_or_default(),
         strip_failure_response: fields.flag("strip_failure_response")?.unwrap_or_default(),
         strip_headers: fields.texts("strip_headers")?,
+        decision_in_filter_state: fields.flag("decision_in_filter_state")?.unwrap_or_default(),
         sign_in_redirect: fields.take("sign_in_redirect").map(sign_in_redirect).transpose()?,
         revocation: fields.take("revocation").map(revocation).transpose()?,
         cache: fields.take("cache").map_or_else(|| Ok(CacheSize::default()), cache_size)?,
         stat_prefix: fields.text("stat_prefix")?.unwrap_or_else(default_stat_prefix),
+        // Last, so that a mistake in what is there is named before what is missing.
+        providers: providers(fields.required("providers")?)?,
     })
+}
+
+fn providers(node: Node) -> Result<BTreeMap<String, Provider>, ConfigError> {
+    node.mapping()?.into_iter().map(|(name, node)| Ok((name, provider(node)?))).collect()
 }
 
 fn provider(node: Node) -> Result<Provider, ConfigError> {

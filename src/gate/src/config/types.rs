@@ -27,6 +27,10 @@ pub struct Config {
     /// More headers that no client may send, beside those that carry the identity.
     #[cfg_attr(feature = "schema", schemars(default))]
     pub strip_headers: Vec<String>,
+    /// Whether what was decided is put into Envoy's filter state, for access logs and other filters:
+    /// `wasm.jwt_gate.code` and `wasm.jwt_gate.subject`. It costs a few microseconds for each request.
+    #[cfg_attr(feature = "schema", schemars(default))]
+    pub decision_in_filter_state: bool,
     /// Where a browser without a good token is sent.
     pub sign_in_redirect: Option<SignInRedirect>,
     /// Where revocations come from.
@@ -107,7 +111,6 @@ pub enum StringMatcher {
 pub struct SafeRegex(pub String);
 
 /// One secret, or a rotation list. One of `env` and `inline`.
-
 #[cfg_attr(feature = "schema", derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct SecretSource {
     /// The environment variable that holds it (`vm_config.environment_variables`). A variable whose name
@@ -137,7 +140,6 @@ pub enum SecretEncoding {
 }
 
 /// A JWK set in the configuration.
-
 #[cfg_attr(feature = "schema", derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct LocalJwks {
     /// The set as JSON text.

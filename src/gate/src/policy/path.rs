@@ -25,6 +25,9 @@ impl<'request> Target<'request> {
 /// read as servlets do: without the parameter), and escapes only what must be escaped: not an unreserved character (RFC 3986
 /// §6.2.2.2), slash, backslash, `%`, or a control character such as NUL.
 pub(crate) fn is_canonical(path: &[u8]) -> bool {
+    if is_plain(path) {
+        return true;
+    }
     if path.first() != Some(&b'/')
         || !path.iter().all(|byte| byte.is_ascii_graphic() && !b"\\#".contains(byte))
     {
@@ -43,11 +46,27 @@ pub(crate) fn is_canonical(path: &[u8]) -> bool {
     true
 }
 
+/// Whether `path` is canonical at first sight, as nearly all are: letters, digits, `-`, `_`, `~`, and `/` with
+/// one of them on either side.
+pub(super) fn is_plain(path: &[u8]) -> bool {
+    let mut after_slash = false;
+    path.first() == Some(&b'/')
+        && path.iter().all(|byte| {
+            let plain = byte.is_ascii_alphanumeric() || b"-_~".contains(byte);
+            let good = plain || (*byte == b'/' && !after_slash);
+            after_slash = *byte == b'/';
+            good
+        })
+}
+
 /// The other ways in which a backend may read a canonical path: with its escapes decoded, and without path
 /// parameters (`/a;x=1/b` as `/a/b`, which is how servlets read it). None where there is nothing to read
 /// differently, which is nearly always.
 pub(crate) fn other_readings(path: &[u8]) -> Vec<Vec<u8>> {
     let mut readings = Vec::new();
+    if !path.contains(&b'%') && !path.contains(&b';') {
+        return readings;
+    }
     let decoded = if path.contains(&b'%') { decode(path) } else { None };
     let plain = decoded.as_deref().unwrap_or(path);
     if plain.contains(&b';') {
