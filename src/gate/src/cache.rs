@@ -10,13 +10,25 @@ use std::rc::Rc;
 /// A token longer than this is verified each time, so that 4096 entries stay small.
 const MAX_TOKEN_BYTES: usize = 4096;
 
+/// How many bytes at a token's end are hashed: its signature (32 bytes, RFC 7518 §3.2, in base64url). No two
+/// tokens that verified share one.
+const SIGNATURE_CHARS: usize = 43;
+
+type Signature = [u8; SIGNATURE_CHARS];
+
 /// Values by token. The map's hash is keyed with a key of its own for each map (std's `RandomState`), so
 /// nobody can choose tokens that collide; and the whole token is compared, so no token is taken for another.
 #[derive(Debug)]
 pub(crate) struct Cache<V> {
-    young: HashMap<Box<[u8]>, Rc<V>>,
-    old: HashMap<Box<[u8]>, Rc<V>>,
+    young: HashMap<Signature, Entry<V>>,
+    old: HashMap<Signature, Entry<V>>,
     generation_size: usize,
+}
+
+#[derive(Debug)]
+struct Entry<V> {
+    token: Box<[u8]>,
+    value: Rc<V>,
 }
 
 impl<V> Cache<V> {
@@ -27,33 +39,45 @@ impl<V> Cache<V> {
     }
 
     pub(crate) fn get(&mut self, token: &[u8]) -> Option<Rc<V>> {
-        if let Some(value) = self.young.get(token) {
-            return Some(Rc::clone(value));
+        let signature = token.last_chunk()?;
+        if let Some(entry) = self.young.get(signature) {
+            return entry.of(token);
         }
-        let (token, value) = self.old.remove_entry(token)?;
-        self.put(token, Rc::clone(&value));
+        let value = self.old.get(signature)?.of(token)?;
+        let entry = self.old.remove(signature)?;
+        self.put(*signature, entry);
         Some(value)
     }
 
     pub(crate) fn insert(&mut self, token: &[u8], value: &Rc<V>) {
-        if token.len() <= MAX_TOKEN_BYTES {
-            self.put(token.into(), Rc::clone(value));
+        if let Some(signature) = token.last_chunk()
+            && token.len() <= MAX_TOKEN_BYTES
+        {
+            self.put(*signature, Entry { token: token.into(), value: Rc::clone(value) });
         }
     }
 
     pub(crate) fn remove(&mut self, token: &[u8]) {
-        self.young.remove(token);
-        self.old.remove(token);
+        if let Some(signature) = token.last_chunk() {
+            self.young.remove(signature);
+            self.old.remove(signature);
+        }
     }
 
-    fn put(&mut self, token: Box<[u8]>, value: Rc<V>) {
+    fn put(&mut self, signature: Signature, entry: Entry<V>) {
         if self.generation_size == 0 {
             return;
         }
         if self.young.len() >= self.generation_size {
             self.old = std::mem::take(&mut self.young);
         }
-        self.young.insert(token, value);
+        self.young.insert(signature, entry);
+    }
+}
+
+impl<V> Entry<V> {
+    fn of(&self, token: &[u8]) -> Option<Rc<V>> {
+        (*self.token == *token).then(|| Rc::clone(&self.value))
     }
 }
 
@@ -67,33 +91,48 @@ mod tests {
         }
     }
 
+    /// As long as a token's signature at least.
+    fn token(end: &str) -> Vec<u8> {
+        format!("{end:.>60}").into_bytes()
+    }
+
     #[test]
     fn it_never_holds_more_than_it_may_and_keeps_what_is_used() {
         let mut cache = Cache::new(10);
-        cache.insert(b"used", &Rc::new(0_usize));
+        cache.insert(&token("used"), &Rc::new(0_usize));
         for number in 0..1000_usize {
-            cache.insert(&number.to_le_bytes(), &Rc::new(number));
+            cache.insert(&token(&number.to_string()), &Rc::new(number));
             assert!(cache.len() <= 10);
-            assert_eq!(cache.get(b"used").as_deref(), Some(&0));
+            assert_eq!(cache.get(&token("used")).as_deref(), Some(&0));
         }
-        assert_eq!(cache.get(&999_usize.to_le_bytes()).as_deref(), Some(&999));
-        assert_eq!(cache.get(&1_usize.to_le_bytes()), None);
+        assert_eq!(cache.get(&token("999")).as_deref(), Some(&999));
+        assert_eq!(cache.get(&token("1")), None);
+    }
+
+    #[test]
+    fn another_token_with_the_signature_of_one_that_is_held_is_not_found() {
+        let mut cache = Cache::new(10);
+        let (one, other) = ([b"a".as_slice(), &token("s")].concat(), [b"b".as_slice(), &token("s")].concat());
+        cache.insert(&one, &Rc::new(1));
+        assert_eq!(cache.get(&other), None);
+        assert_eq!(cache.get(&token("s")), None);
+        assert_eq!(cache.get(&one).as_deref(), Some(&1), "and does not push it out");
     }
 
     #[test]
     fn what_is_removed_is_gone_from_both_generations() {
         let mut cache = Cache::new(2);
-        cache.insert(b"a", &Rc::new(1));
-        cache.insert(b"b", &Rc::new(2));
-        cache.remove(b"a");
-        cache.remove(b"b");
-        assert_eq!((cache.get(b"a"), cache.get(b"b")), (None, None));
+        cache.insert(&token("a"), &Rc::new(1));
+        cache.insert(&token("b"), &Rc::new(2));
+        cache.remove(&token("a"));
+        cache.remove(&token("b"));
+        assert_eq!((cache.get(&token("a")), cache.get(&token("b"))), (None, None));
     }
 
     #[test]
     fn size_zero_holds_nothing_and_a_huge_token_is_not_held() {
         let mut cache = Cache::new(0);
-        cache.insert(b"a", &Rc::new(1));
+        cache.insert(&token("a"), &Rc::new(1));
         assert_eq!(cache.len(), 0);
         let mut cache = Cache::new(10);
         cache.insert(&[b'a'; 5000], &Rc::new(1));

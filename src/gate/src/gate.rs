@@ -54,7 +54,7 @@ pub enum Verdict {
     /// It passes.
     Pass(Pass),
     /// It is turned away.
-    Refuse(Code, Reply),
+    Refuse(Code, Rc<Reply>),
 }
 
 /// With what a request passes.

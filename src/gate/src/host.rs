@@ -217,7 +217,7 @@ impl HttpContext for Stream {
         running.metrics.cache(decision.cache);
         match decision.verdict {
             Verdict::Pass(pass) => self.pass(running, pass),
-            Verdict::Refuse(code, reply) => refuse(running, code, reply),
+            Verdict::Refuse(code, reply) => refuse(running, code, &reply),
         }
     }
 
@@ -259,12 +259,12 @@ impl Stream {
     }
 }
 
-fn refuse(running: &Running, code: Code, reply: Reply) -> Action {
+fn refuse(running: &Running, code: Code, reply: &Reply) -> Action {
     if running.gate.tells_decisions() {
         remember(CODE_PROPERTY, code.as_str().as_bytes());
     }
     running.metrics.denied(code);
-    let sent = match &reply {
+    let sent = match reply {
         Reply::Http { status, headers, body } => {
             let headers = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
             hostcalls::send_http_response(*status, headers, Some(body.as_bytes()))

@@ -1,5 +1,8 @@
 //! What a caller who is turned away receives.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use serde_json::json;
 
 use crate::config::{ConfigError, SignInRedirect};
@@ -46,6 +49,8 @@ pub enum Reply {
 /// How to answer those who are turned away.
 #[derive(Debug)]
 pub(crate) struct Replies {
+    /// For each code that was asked for, so that a flood of bad requests does not write JSON.
+    problems: RefCell<Vec<(Code, Rc<Reply>)>>,
     stripped: bool,
     sign_in: Option<SignIn>,
 }
@@ -60,19 +65,19 @@ struct SignIn {
 
 impl Replies {
     pub(crate) fn new(stripped: bool, redirect: Option<SignInRedirect>) -> Result<Self, ConfigError> {
-        Ok(Self { stripped, sign_in: redirect.map(SignIn::new).transpose()? })
+        Ok(Self { problems: RefCell::default(), stripped, sign_in: redirect.map(SignIn::new).transpose()? })
     }
 
     /// The answer to `request`, turned away for `code`. `locations` are where tokens may be: a redirect
     /// does not carry them on.
-    pub(crate) fn to(&self, request: &Request, code: Code, locations: &[&Locations]) -> Reply {
+    pub(crate) fn to(&self, request: &Request, code: Code, locations: &[&Locations]) -> Rc<Reply> {
         if request.is_grpc() {
             let status = match code.status() {
                 401 => GRPC_UNAUTHENTICATED,
                 503 => GRPC_UNAVAILABLE,
                 _ => GRPC_PERMISSION_DENIED,
             };
-            return Reply::Grpc { status, message: code.description() };
+            return Rc::new(Reply::Grpc { status, message: code.description() });
         }
         if let Some(sign_in) = &self.sign_in
             && code.status() == 401
@@ -80,9 +85,15 @@ impl Replies {
             && let Some(location) = sign_in.location(request, locations)
         {
             let headers = vec![("location", location), ("cache-control", "no-store".to_owned())];
-            return Reply::Http { status: 302, headers, body: String::new() };
+            return Rc::new(Reply::Http { status: 302, headers, body: String::new() });
         }
-        self.problem(code)
+        let mut problems = self.problems.borrow_mut();
+        if let Some((_, reply)) = problems.iter().find(|(known, _)| *known == code) {
+            return Rc::clone(reply);
+        }
+        let reply = Rc::new(self.problem(code));
+        problems.push((code, Rc::clone(&reply)));
+        reply
     }
 
     /// `application/problem+json` (RFC 9457) and the challenge of RFC 6750 §3.
@@ -198,8 +209,8 @@ mod tests {
         Request::new(headers.iter().map(|(n, v)| ((*n).to_owned(), v.as_bytes().to_vec())).collect())
     }
 
-    fn location(reply: Reply) -> Option<String> {
-        match reply {
+    fn location(reply: Rc<Reply>) -> Option<String> {
+        match Rc::unwrap_or_clone(reply) {
             Reply::Http { status: 302, headers, .. } => {
                 headers.into_iter().find(|(name, _)| *name == "location").map(|(_, value)| value)
             }
@@ -255,7 +266,8 @@ mod tests {
     #[test]
     fn every_code_has_its_status_challenge_and_body() {
         for code in Code::ALL {
-            let Reply::Http { status, headers, body } = replies(None).to(&navigation("/"), code, &[]) else {
+            let reply = replies(None).to(&navigation("/"), code, &[]);
+            let Reply::Http { status, headers, body } = Rc::unwrap_or_clone(reply) else {
                 panic!("no gRPC request")
             };
             let body: serde_json::Value = serde_json::from_str(&body).unwrap();
@@ -280,6 +292,6 @@ mod tests {
             ("cache-control", "no-store".to_owned()),
             ("www-authenticate", "Bearer realm=\"jwt-gate\"".to_owned()),
         ];
-        assert_eq!(reply, Reply::Http { status: 401, headers, body: String::new() });
+        assert_eq!(*reply, Reply::Http { status: 401, headers, body: String::new() });
     }
 }

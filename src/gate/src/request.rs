@@ -1,37 +1,26 @@
 //! A request as the policy sees it: its headers, as bytes.
 
-use std::ops::Range;
-
 /// The headers of one request, Envoy's pseudo-headers (`:path`, `:method`) among them, in order, as the
 /// bytes they arrived in: nothing says that they are UTF-8.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
-    /// Every name and value, one after the other.
-    bytes: Vec<u8>,
-    fields: Vec<Field>,
-}
-
-/// Where in the bytes a header is.
-#[derive(Debug, Clone)]
-struct Field {
-    name: Range<usize>,
-    value: Range<usize>,
+    /// As the host writes them: see [`Request::from_map`]. Nothing is copied out of it.
+    map: Vec<u8>,
 }
 
 impl Request {
     /// A request with these headers.
     #[must_use]
     pub fn new(headers: Vec<(String, Vec<u8>)>) -> Self {
-        let mut request = Self::default();
-        for (name, value) in headers {
-            let [name, value] = [name.as_bytes(), &value].map(|part| {
-                let start = request.bytes.len();
-                request.bytes.extend_from_slice(part);
-                start..request.bytes.len()
-            });
-            request.fields.push(Field { name, value });
+        let number = |length: usize| u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes();
+        let mut map = number(headers.len()).to_vec();
+        for (name, value) in &headers {
+            map.extend(number(name.len()).into_iter().chain(number(value.len())));
         }
-        request
+        for (name, value) in &headers {
+            map.extend(name.bytes().chain([0]).chain(value.iter().copied()).chain([0]));
+        }
+        Self { map }
     }
 
     /// The headers as the proxy-wasm ABI hands them over
@@ -39,31 +28,22 @@ impl Request {
     /// the length of each name and value, then each of them and a NUL, numbers as 32 bits, the lowest first.
     /// `None` where the bytes are not that.
     #[must_use]
-    pub fn from_map(bytes: Vec<u8>) -> Option<Self> {
-        if bytes.is_empty() {
-            return Some(Self::default());
+    pub fn from_map(map: Vec<u8>) -> Option<Self> {
+        if !map.is_empty() {
+            let (lengths, rest) = Headers::split(&map)?;
+            let mut headers = Headers { lengths, rest };
+            // Were one of them cut short, those after it would not be seen.
+            while headers.next().is_some() {}
+            if !headers.lengths.is_empty() || !headers.rest.is_empty() {
+                return None;
+            }
         }
-        let (count, rest) = bytes.split_first_chunk::<4>()?;
-        let count = usize::try_from(u32::from_le_bytes(*count)).ok()?;
-        let (lengths, _) = rest.split_at_checked(count.checked_mul(8)?)?;
-        let mut next = bytes.len().checked_sub(rest.len())?.checked_add(lengths.len())?;
-        let mut part = |length: [u8; 4]| {
-            let start = next;
-            let end = start.checked_add(usize::try_from(u32::from_le_bytes(length)).ok()?)?;
-            next = end.checked_add(1)?;
-            (end < bytes.len()).then_some(start..end)
-        };
-        let mut fields = Vec::with_capacity(count);
-        for pair in lengths.chunks_exact(8) {
-            let (name, value) = pair.split_first_chunk::<4>()?;
-            fields.push(Field { name: part(*name)?, value: part(*value.first_chunk::<4>()?)? });
-        }
-        Some(Self { bytes, fields })
+        Some(Self { map })
     }
 
-    fn headers(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        let part = |range: &Range<usize>| self.bytes.get(range.clone()).unwrap_or_default();
-        self.fields.iter().map(move |field| (part(&field.name), part(&field.value)))
+    fn headers(&self) -> Headers<'_> {
+        let (lengths, rest) = Headers::split(&self.map).unwrap_or_default();
+        Headers { lengths, rest }
     }
 
     /// Every header's name, as often as it occurs.
@@ -125,6 +105,41 @@ impl Request {
                 })
             })
     }
+}
+
+/// The headers that are left of a map.
+struct Headers<'map> {
+    /// A name's length and a value's, for each.
+    lengths: &'map [u8],
+    /// The names and values themselves.
+    rest: &'map [u8],
+}
+
+impl<'map> Headers<'map> {
+    fn split(map: &'map [u8]) -> Option<(&'map [u8], &'map [u8])> {
+        let (count, rest) = map.split_first_chunk::<4>()?;
+        rest.split_at_checked(size(*count)?.checked_mul(8)?)
+    }
+
+    /// The next name or value, which a NUL follows.
+    fn part(&mut self) -> Option<&'map [u8]> {
+        let (length, lengths) = self.lengths.split_first_chunk::<4>()?;
+        let (part, rest) = self.rest.split_at_checked(size(*length)?)?;
+        (self.lengths, self.rest) = (lengths, rest.split_first()?.1);
+        Some(part)
+    }
+}
+
+impl<'map> Iterator for Headers<'map> {
+    type Item = (&'map [u8], &'map [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        Some((self.part()?, self.part()?))
+    }
+}
+
+fn size(number: [u8; 4]) -> Option<usize> {
+    usize::try_from(u32::from_le_bytes(number)).ok()
 }
 
 #[cfg(test)]

@@ -343,7 +343,10 @@ default: require
 fn a_grpc_caller_gets_a_grpc_status() {
     let gate = gate("rules: [{match: {prefix: /}, requires: {provider_name: app, claims: {role: [x]}}}]");
     let reply = |headers: &[(&str, &str)]| match decide(&gate, "/", headers).verdict {
-        Verdict::Refuse(_, Reply::Grpc { status, .. }) => status,
+        Verdict::Refuse(_, reply) => match *reply {
+            Reply::Grpc { status, .. } => status,
+            Reply::Http { .. } => panic!("{reply:?}"),
+        },
         other => panic!("{other:?}"),
     };
     let (name, value) = bearer(&token(APP, json!({"sub": "u"})));

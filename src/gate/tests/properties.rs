@@ -142,7 +142,8 @@ proptest! {
             (":path".to_owned(), path),
             ("accept".to_owned(), b"text/html".to_vec()),
         ];
-        if let Verdict::Refuse(_, jwt_gate::Reply::Http { headers, .. }) = decide(headers).verdict
+        if let Verdict::Refuse(_, reply) = decide(headers).verdict
+            && let jwt_gate::Reply::Http { headers, .. } = &*reply
             && let Some((_, location)) = headers.iter().find(|(name, _)| *name == "location")
         {
             let back = location.strip_prefix("/sign-in?next=").unwrap();
