@@ -77,8 +77,19 @@ impl<V> Cache<V> {
 
 impl<V> Entry<V> {
     fn of(&self, token: &[u8]) -> Option<Rc<V>> {
-        (*self.token == *token).then(|| Rc::clone(&self.value))
+        same(&self.token, token).then(|| Rc::clone(&self.value))
     }
+}
+
+/// Whether both are the same, eight bytes at a time: `==` goes byte by byte on wasm32, where it took a third of
+/// the time of a request with a token that was seen before.
+fn same(one: &[u8], other: &[u8]) -> bool {
+    let (ones, one_rest) = one.as_chunks::<8>();
+    let (others, other_rest) = other.as_chunks::<8>();
+    let word = |bytes: &[u8; 8]| u64::from_ne_bytes(*bytes);
+    one.len() == other.len()
+        && ones.iter().zip(others).all(|(one, other)| word(one) == word(other))
+        && one_rest == other_rest
 }
 
 #[cfg(test)]
@@ -117,6 +128,19 @@ mod tests {
         assert_eq!(cache.get(&other), None);
         assert_eq!(cache.get(&token("s")), None);
         assert_eq!(cache.get(&one).as_deref(), Some(&1), "and does not push it out");
+    }
+
+    #[test]
+    fn a_token_that_differs_in_one_byte_anywhere_is_another() {
+        for length in 43..70 {
+            let held: Vec<u8> = (0..length).collect();
+            assert!(same(&held, &held.clone()) && !same(&held, &held[1..]) && !same(&[], &held));
+            for place in 0..held.len() {
+                let mut other = held.clone();
+                other[place] ^= 1;
+                assert!(!same(&held, &other), "{place} of {length}");
+            }
+        }
     }
 
     #[test]

@@ -2,20 +2,24 @@
 
 use std::fmt;
 
+use serde_json::json;
+
+use crate::base64url;
 use crate::secret::{Secret, SecretError};
 
 /// The secrets in use, newest first. The first one signs; each of them verifies.
 ///
 /// It is never empty.
 pub struct Keyring {
-    newest: Secret,
+    newest: KeyringEntry,
     older: Vec<KeyringEntry>,
-    newest_id: String,
 }
 
 struct KeyringEntry {
     secret: Secret,
     id: String,
+    /// The header that [`crate::issue()`] writes with this `kid`, as it stands in a token.
+    header: String,
 }
 
 /// Why there is no keyring.
@@ -49,11 +53,11 @@ impl Keyring {
     /// [`KeyringError::Empty`].
     pub fn with_ids(secrets: impl IntoIterator<Item = (Secret, String)>) -> Result<Self, KeyringError> {
         let mut secrets = secrets.into_iter();
-        let (newest, newest_id) = secrets.next().ok_or(KeyringError::Empty)?;
-        let mut keyring = Self { newest, older: Vec::new(), newest_id };
+        let (secret, id) = secrets.next().ok_or(KeyringError::Empty)?;
+        let mut keyring = Self { newest: KeyringEntry::new(secret, id), older: Vec::new() };
         for (secret, id) in secrets {
             if !keyring.entries().any(|(known, known_id)| *known == secret && known_id == id) {
-                keyring.older.push(KeyringEntry { secret, id });
+                keyring.older.push(KeyringEntry::new(secret, id));
             }
         }
         Ok(keyring)
@@ -82,7 +86,7 @@ impl Keyring {
     /// The secret that signs.
     #[must_use]
     pub fn newest(&self) -> &Secret {
-        &self.newest
+        &self.newest.secret
     }
 
     /// The key ids, newest first.
@@ -92,8 +96,23 @@ impl Keyring {
 
     /// Every secret and the `kid` that names it, newest first.
     pub(crate) fn entries(&self) -> impl Iterator<Item = (&Secret, &str)> {
-        std::iter::once((&self.newest, self.newest_id.as_str()))
-            .chain(self.older.iter().map(|entry| (&entry.secret, entry.id.as_str())))
+        self.all().map(|entry| (&entry.secret, entry.id.as_str()))
+    }
+
+    /// The `kid` of the secret with which [`crate::issue()`] writes just this header.
+    pub(crate) fn kid_of_own_header(&self, header: &str) -> Option<&str> {
+        self.all().find(|entry| entry.header == header).map(|entry| entry.id.as_str())
+    }
+
+    fn all(&self) -> impl Iterator<Item = &KeyringEntry> {
+        std::iter::once(&self.newest).chain(&self.older)
+    }
+}
+
+impl KeyringEntry {
+    fn new(secret: Secret, id: String) -> Self {
+        let header = json!({"alg": "HS256", "typ": "JWT", "kid": id}).to_string();
+        Self { secret, id, header: base64url::encode(header.as_bytes()) }
     }
 }
 
