@@ -1,6 +1,8 @@
 //! Envoy's admin interface.
 
 use std::collections::BTreeMap;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -66,5 +68,19 @@ impl Admin {
     #[must_use]
     pub fn counter(&self, suffix: &str) -> u64 {
         self.stats(suffix).iter().filter(|(name, _)| name.ends_with(suffix)).map(|(_, value)| value).sum()
+    }
+
+    /// The counter whose name ends in `suffix`, once it is `least` or more, or else after five seconds: the gate
+    /// hands over what it counted four times a second.
+    #[must_use]
+    pub fn counter_from(&self, suffix: &str, least: u64) -> u64 {
+        let deadline = Instant::now() + Duration::from_secs(5);
+        loop {
+            let value = self.counter(suffix);
+            if value >= least || Instant::now() > deadline {
+                return value;
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
     }
 }

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use crate::workspace::Workspace;
 use crate::{command, say};
 
+pub use postprocess::trimmed;
 pub use toolchain::Std;
 
 /// The target for which the filter is built.

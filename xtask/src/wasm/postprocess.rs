@@ -1,8 +1,7 @@
 //! What happens to the module after linking.
 
-use anyhow::{Context, Result, bail};
-use wasm_encoder::reencode::{Reencode, RoundtripReencoder};
-use wasmparser::{ExportSectionReader, Parser, Payload};
+use anyhow::{Result, bail};
+use walrus::ModuleConfig;
 
 /// What Envoy calls. The SDK exports every callback of the ABI, and Envoy enters the module for each that is
 /// there, on each request: those that do nothing in this filter are cheaper absent.
@@ -21,42 +20,52 @@ const EXPORTS: &[&str] = &[
     "proxy_on_vm_start",
 ];
 
-/// The module as it is shipped: with only the exports that are used, and without the custom sections (names,
-/// producers, target features), which nothing reads at run time.
+/// The filter as it is shipped.
 pub(super) fn postprocess(module: &[u8]) -> Result<Vec<u8>> {
-    wasmparser::validate(module)?;
-    let mut kept = wasm_encoder::Module::new();
-    for payload in Parser::new(0).parse_all(module) {
-        let payload = payload?;
-        match &payload {
-            Payload::CustomSection(_) => continue,
-            Payload::ExportSection(exports) => {
-                kept.section(&trimmed(exports.clone())?);
-                continue;
-            }
-            _ => {}
-        }
-        if let Some((id, range)) = payload.as_section() {
-            let range = usize::try_from(range.start)?..usize::try_from(range.end)?;
-            let data = module.get(range).context("a section ends past the module")?;
-            kept.section(&wasm_encoder::RawSection { id, data });
-        }
-    }
-    let kept = kept.finish();
-    wasmparser::validate(&kept)?;
-    Ok(kept)
+    trimmed(module, EXPORTS)
 }
 
-fn trimmed(exports: ExportSectionReader<'_>) -> Result<wasm_encoder::ExportSection> {
-    let mut section = wasm_encoder::ExportSection::new();
-    for export in exports {
-        let export = export?;
-        if EXPORTS.contains(&export.name) {
-            section.export(export.name, RoundtripReencoder.export_kind(export.kind)?, export.index);
+/// The module with these exports only and what they reach, and without the custom sections (names, producers,
+/// target features), which nothing reads at run time.
+///
+/// # Errors
+/// Where it is no module, or lacks one of `exports`.
+pub fn trimmed(module: &[u8], exports: &[&str]) -> Result<Vec<u8>> {
+    let mut config = ModuleConfig::new();
+    let mut module = config.generate_name_section(false).generate_producers_section(false).parse(module)?;
+    let unused = module.exports.iter().filter(|export| !exports.contains(&export.name.as_str()));
+    for export in unused.map(|export| export.id()).collect::<Vec<_>>() {
+        module.exports.delete(export);
+    }
+    if module.exports.iter().count() != exports.len() {
+        bail!("the module does not export all of {exports:?}");
+    }
+    for section in module.customs.iter().map(|(id, _)| id).collect::<Vec<_>>() {
+        module.customs.delete(section);
+    }
+    walrus::passes::gc::run(&mut module);
+    let module = module.emit_wasm();
+    wasmparser::validate(&module)?;
+    Ok(module)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use walrus::{FunctionBuilder, Module};
+
+    #[test]
+    fn what_is_not_named_is_not_exported_and_what_only_it_reached_is_gone() {
+        let mut module = Module::default();
+        for name in ["memory", "proxy_on_delete", "proxy_on_log"] {
+            let function = FunctionBuilder::new(&mut module.types, &[], &[]).finish(vec![], &mut module.funcs);
+            module.exports.add(name, function);
         }
+        let module = module.emit_wasm();
+        let trimmed = trimmed(&module, &["memory", "proxy_on_delete"]).unwrap();
+        let left = Module::from_buffer(&trimmed).unwrap();
+        let names: Vec<&str> = left.exports.iter().map(|export| export.name.as_str()).collect();
+        assert_eq!((names.as_slice(), left.funcs.iter().count()), (&["memory", "proxy_on_delete"][..], 2));
+        assert!(super::trimmed(&module, &["memory", "proxy_on_tick"]).is_err(), "what is missing is noticed");
     }
-    if usize::try_from(section.len())? != EXPORTS.len() {
-        bail!("the module does not export all of {EXPORTS:?}");
-    }
-    Ok(section)
 }

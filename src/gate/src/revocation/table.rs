@@ -14,10 +14,20 @@ const BUCKET_BITS: u32 = 10;
 #[derive(Debug)]
 pub(super) struct Table<V> {
     hasher: RandomState,
-    buckets: Vec<Vec<Entry<V>>>,
+    buckets: Vec<Bucket<V>>,
     len: usize,
     /// Which bucket is looked through for what has expired next.
     next_pruned: usize,
+}
+
+/// The entries whose hashes begin alike, in order, and a filter before them.
+#[derive(Debug)]
+struct Bucket<V> {
+    entries: Vec<Entry<V>>,
+    /// A bit for each value of the hash's last bits: set where some entry has that value. Nearly every token is a
+    /// good one, and of those eight or more in nine are told apart by this one word, where looking among the
+    /// entries would wait for memory several times. A power of two of words, one or two bytes an entry.
+    filter: Vec<u64>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -44,40 +54,27 @@ impl<V: Copy + PartialOrd> Table<V> {
 
     /// The bytes that the entries take, spare capacity included.
     #[cfg(test)]
+    #[expect(clippy::arithmetic_side_effects, reason = "a test's")]
     pub(super) fn bytes(&self) -> usize {
-        let entries: usize = self.buckets.iter().map(Vec::capacity).sum();
-        let entries = entries.saturating_mul(size_of::<Entry<V>>());
-        entries.saturating_add(self.buckets.capacity().saturating_mul(size_of::<Vec<Entry<V>>>()))
+        let entries: usize = self.buckets.iter().map(|bucket| bucket.entries.capacity()).sum();
+        let filters: usize = self.buckets.iter().map(|bucket| bucket.filter.capacity()).sum();
+        entries * size_of::<Entry<V>>() + filters * 8 + self.buckets.capacity() * size_of::<Bucket<V>>()
     }
 
     /// Adds what is known of `name` until `expires`. Of two values the greater stays, and of two times the
     /// later.
     pub(super) fn insert(&mut self, name: &str, value: V, expires: u32, now: u32) {
         if self.buckets.is_empty() {
-            self.buckets.resize_with(1 << BUCKET_BITS, Vec::new);
+            self.buckets.resize_with(1 << BUCKET_BITS, Bucket::default);
         }
         let key = self.hasher.hash_one(name);
         let entry = Entry { key, expires, value };
         // There is a bucket for each place.
         let Some(bucket) = self.buckets.get_mut(place(key)) else { return };
-        if bucket.len() == bucket.capacity() {
-            // What has expired makes room; else an eighth more, where a vector by itself would double.
-            let before = bucket.len();
-            bucket.retain(|entry| entry.expires > now);
-            self.len = self.len.saturating_sub(before.saturating_sub(bucket.len()));
-            bucket.reserve_exact(bucket.len().div_ceil(8).max(4));
-        }
-        match find(bucket, key) {
-            Ok(index) => {
-                if let Some(known) = bucket.get_mut(index) {
-                    *known = entry.or(known);
-                }
-            }
-            Err(index) => {
-                bucket.insert(index, entry);
-                self.len = self.len.saturating_add(1);
-            }
-        }
+        let before = bucket.entries.len();
+        bucket.make_room(now);
+        bucket.insert(entry);
+        self.len = self.len.saturating_sub(before).saturating_add(bucket.entries.len());
     }
 
     /// What is known of `name`.
@@ -87,8 +84,7 @@ impl<V: Copy + PartialOrd> Table<V> {
         }
         let key = self.hasher.hash_one(name);
         let bucket = self.buckets.get(place(key))?;
-        let index = find(bucket, key).ok()?;
-        bucket.get(index).map(|entry| entry.value)
+        bucket.get(key)
     }
 
     /// Drops what has expired at `now`.
@@ -101,15 +97,88 @@ impl<V: Copy + PartialOrd> Table<V> {
     /// Drops what has expired at `now` in one bucket, another one with each call.
     pub(super) fn prune_next(&mut self, now: u32) {
         let Some(bucket) = self.buckets.get_mut(self.next_pruned) else { return };
-        let before = bucket.len();
-        bucket.retain(|entry| entry.expires > now);
-        self.len = self.len.saturating_sub(before.saturating_sub(bucket.len()));
-        if bucket.len() < bucket.capacity() / 2 {
-            bucket.shrink_to_fit();
-        }
+        let before = bucket.entries.len();
+        bucket.prune(now);
+        self.len = self.len.saturating_sub(before.saturating_sub(bucket.entries.len()));
         let next = self.next_pruned.saturating_add(1);
         self.next_pruned = if next < self.buckets.len() { next } else { 0 };
     }
+}
+
+impl<V> Default for Bucket<V> {
+    fn default() -> Self {
+        Self { entries: Vec::new(), filter: Vec::new() }
+    }
+}
+
+impl<V: Copy + PartialOrd> Bucket<V> {
+    /// Makes room for one more: what has expired leaves, else there is an eighth more, where a vector by itself
+    /// would double.
+    fn make_room(&mut self, now: u32) {
+        if self.entries.len() == self.entries.capacity() {
+            self.entries.retain(|entry| entry.expires > now);
+            self.entries.reserve_exact(self.entries.len().div_ceil(8).max(4));
+            self.filter_anew();
+        }
+    }
+
+    fn insert(&mut self, entry: Entry<V>) {
+        match find(&self.entries, entry.key) {
+            Ok(index) => {
+                if let Some(known) = self.entries.get_mut(index) {
+                    *known = entry.or(known);
+                }
+            }
+            Err(index) => self.entries.insert(index, entry),
+        }
+        note(&mut self.filter, entry.key);
+    }
+
+    fn get(&self, key: u64) -> Option<V> {
+        let word = self.filter.get(word_of(key, self.filter.len()))?;
+        if word & bit_of(key) == 0 {
+            return None;
+        }
+        let index = find(&self.entries, key).ok()?;
+        self.entries.get(index).map(|entry| entry.value)
+    }
+
+    fn prune(&mut self, now: u32) {
+        let before = self.entries.len();
+        self.entries.retain(|entry| entry.expires > now);
+        if self.entries.len() < self.entries.capacity() / 2 {
+            self.entries.shrink_to_fit();
+        }
+        if self.entries.len() < before {
+            self.filter_anew();
+        }
+    }
+
+    /// The filter for as many entries as there is room for, eight bits or more for each.
+    fn filter_anew(&mut self) {
+        let words = self.entries.capacity().div_ceil(8).next_power_of_two();
+        let mut filter = vec![0; words];
+        self.entries.iter().for_each(|entry| note(&mut filter, entry.key));
+        self.filter = filter;
+    }
+}
+
+/// Sets the bit of `key`.
+fn note(filter: &mut [u64], key: u64) {
+    let index = word_of(key, filter.len());
+    if let Some(word) = filter.get_mut(index) {
+        *word |= bit_of(key);
+    }
+}
+
+/// Which of `words` words, a power of two, the bit of `key` is in.
+fn word_of(key: u64, words: usize) -> usize {
+    let last_bits = usize::try_from(key >> 6 & u64::from(u32::MAX)).unwrap_or_default();
+    last_bits & words.wrapping_sub(1)
+}
+
+fn bit_of(key: u64) -> u64 {
+    1 << (key & 63)
 }
 
 /// The bucket of `key`: its first bits.
