@@ -58,7 +58,8 @@ mod tests {
     fn what_is_not_named_is_not_exported_and_what_only_it_reached_is_gone() {
         let mut module = Module::default();
         for name in ["memory", "proxy_on_delete", "proxy_on_log"] {
-            let function = FunctionBuilder::new(&mut module.types, &[], &[]).finish(vec![], &mut module.funcs);
+            let function =
+                FunctionBuilder::new(&mut module.types, &[], &[]).finish(vec![], &mut module.funcs);
             module.exports.add(name, function);
         }
         let module = module.emit_wasm();
