@@ -42,8 +42,8 @@ fuzz_target!(|input: &[u8]| {
 /// What an edit makes of the header `name`; `None` where none is about it.
 fn edited<'edits>(edits: &'edits [Edit], wanted: &str) -> Option<&'edits [u8]> {
     edits.iter().rev().find_map(|edit| match edit {
-        Edit::Remove(name) if name == wanted => Some(&b""[..]),
-        Edit::Set(name, value) if name == wanted => Some(value.as_slice()),
+        Edit::Remove(name) if **name == *wanted => Some(&b""[..]),
+        Edit::Set(name, value) if **name == *wanted => Some(&**value),
         _ => None,
     })
 }

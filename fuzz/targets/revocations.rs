@@ -1,6 +1,8 @@
 //! Whatever the feed answers, the next call is well formed, and what a good page revokes is refused.
 #![no_main]
 
+use std::rc::Rc;
+
 use jwt_gate::{Answer, Code, Gate, Request, Verdict, config};
 use jwt_gate_fuzz::{NOW, planted};
 use jwt_gate_token::Refusal;
@@ -56,10 +58,10 @@ fn main_of(input: &[u8]) {
 }
 
 /// The reply that goes with the verdict, so that it can be compared.
-fn refusal(gate: &Gate, request: &Request) -> jwt_gate::Reply {
+fn refusal(gate: &Gate, request: &Request) -> Rc<jwt_gate::Reply> {
     match gate.decide(request, NOW).verdict {
         Verdict::Refuse(_, reply) => reply,
-        Verdict::Pass(_) => jwt_gate::Reply::Grpc { status: 0, message: "" },
+        Verdict::Pass(_) => Rc::new(jwt_gate::Reply::Grpc { status: 0, message: "" }),
     }
 }
 
