@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use jwt_gate_token::{Refusal, VerifiedClaims, base64url_encode};
-use serde_json::Value;
+use serde_json::{Number, Value};
 
 use crate::config::{ClaimToHeader, ConfigError};
 use crate::location::Edit;
@@ -80,6 +80,7 @@ fn text(claim: &Value) -> Result<String, Refusal> {
     match claim {
         Value::Null => Ok(String::new()),
         Value::String(text) => Ok(text.clone()),
+        Value::Number(number) if !is_exact(number) => Err(Refusal::Claim),
         Value::Array(items) => {
             let items = items.iter().map(item).collect::<Result<Vec<_>, _>>()?;
             Ok(items.join(","))
@@ -92,8 +93,16 @@ fn item(value: &Value) -> Result<String, Refusal> {
     match value {
         Value::String(text) if text.is_empty() || text.contains(',') => Err(Refusal::Claim),
         Value::String(text) => Ok(text.clone()),
+        Value::Number(number) if !is_exact(number) => Err(Refusal::Claim),
         other => Ok(other.to_string()),
     }
+}
+
+/// Whether a number is what its issuer wrote. One that is no 64-bit integer is read as a double, of which only those
+/// below 2^53 hold every whole number; above, two accounts' numbers could become one (RFC 8259 §6).
+fn is_exact(number: &Number) -> bool {
+    const WHOLE: f64 = 9_007_199_254_740_992.0; // 2^53
+    !number.is_f64() || number.as_f64().is_some_and(|value| value.abs() < WHOLE)
 }
 
 /// Whether `value` arrives at a backend as it is (RFC 9110 §5.5): no control character, no white space at
@@ -124,6 +133,12 @@ mod tests {
         ] {
             assert_eq!(text(&claim).as_deref(), Ok(expected));
         }
+        for text_of_number in ["12345678901234567890123", "1.9999999999999998e30", "-1e16"] {
+            let number: Value = serde_json::from_str(text_of_number).unwrap();
+            assert_eq!(text(&number), Err(Refusal::Claim), "{text_of_number}");
+            assert_eq!(text(&json!([number])), Err(Refusal::Claim), "{text_of_number}");
+        }
+        assert_eq!(text(&json!(u64::MAX)).as_deref(), Ok("18446744073709551615"));
         assert_eq!(text(&json!(["a,b"])), Err(Refusal::Claim));
         assert_eq!(text(&json!(["a", ""])), Err(Refusal::Claim));
     }

@@ -14,6 +14,7 @@ mod traffic;
 mod companion;
 mod cpu;
 mod delay;
+mod look_up;
 mod memory;
 mod numbers;
 mod request_cost;
@@ -31,6 +32,7 @@ const PARTS: &[Part] = &[
     ("delay", delay::table),
     ("memory", memory::table),
     ("request-cost", request_cost::table),
+    ("look-up", look_up::table),
     ("companion", companion::table),
     ("soak", soak_table),
     ("steady", steady::table),

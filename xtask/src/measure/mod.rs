@@ -22,7 +22,7 @@ pub enum Measure {
     /// the tables of docs/revocation.md. `steady` is an hour of load, for docs/reliability.md, and runs only
     /// where it is named; $JWT_GATE_SOAK_MINUTES makes it shorter.
     Revocation {
-        /// Only these: delay, memory, request-cost, companion, soak, steady. Default: all but steady.
+        /// Only these: delay, memory, request-cost, look-up, companion, soak, steady. Default: all but steady.
         #[arg(value_name = "PART")]
         parts: Vec<String>,
     },
