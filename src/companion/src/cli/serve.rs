@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
@@ -53,6 +53,8 @@ async fn serve(options: &ServeOptions) -> Done {
     let metrics = Exporter::install().map_err(|error| format!("no metrics: {error}"))?;
     let public = bind("--listen", options.listen).await?;
     let private = bind("--private-listen", options.private_listen).await?;
+    // Before anybody is told that we serve: who then says to end must not end us without a word.
+    let signals = Signals::install()?;
     announce(&app, &public, &private)?;
 
     let (stopper, stop) = watch::channel(false);
@@ -66,7 +68,7 @@ async fn serve(options: &ServeOptions) -> Done {
     let private = serve(private, private_router(Arc::clone(&app), metrics));
 
     tokio::spawn(forget_what_has_expired(Arc::clone(&app)));
-    wait_for_signal().await?;
+    signals.wait().await;
     tracing::info!("ending: requests under way are answered first");
     stopper.send_replace(true);
     let _ = tokio::join!(public, private);
@@ -129,12 +131,26 @@ fn announce(app: &App, public: &TcpListener, private: &TcpListener) -> Result<()
     Ok(())
 }
 
-async fn wait_for_signal() -> Result<(), String> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// What tells the server to end.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn install() -> Result<Self, String> {
+        let install = |kind| signal(kind).map_err(|error| error.to_string());
+        Ok(Self {
+            terminate: install(SignalKind::terminate())?,
+            interrupt: install(SignalKind::interrupt())?,
+        })
     }
-    Ok(())
+
+    /// Waits for the first, even one that came before.
+    async fn wait(mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }

@@ -1,5 +1,6 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -71,8 +72,10 @@ fn a_request_under_way_is_answered_when_the_server_is_told_to_end() {
     assert_eq!(line, "HTTP/1.1 100 Continue\r\n");
     companion.send_sigterm();
     // Whether others can still connect would not say it: the port may be somebody else's by then.
+    let deadline = Instant::now() + Duration::from_secs(30);
     while !companion.log().contains("ending: requests under way are answered first") {
-        std::thread::sleep(std::time::Duration::from_millis(10));
+        assert!(Instant::now() < deadline, "it does not say that it ends: {}", companion.log());
+        std::thread::sleep(Duration::from_millis(10));
     }
     stream.write_all(body.as_bytes()).unwrap();
     let mut answer = String::new();
