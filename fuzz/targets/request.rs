@@ -84,7 +84,7 @@ fuzz_target!(|input: &[u8]| {
 
 /// No reply holds a token, but for one in the path itself, to which a sign-in page leads back.
 fn tells_nothing(headers: &[(String, Vec<u8>)], reply: &Reply) {
-    let target = headers.iter().find(|(name, _)| name == ":path");
+    let target = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(":path"));
     let target = target.map(|(_, value)| value.as_slice()).unwrap_or_default();
     let text: Vec<u8> = match reply {
         Reply::Http { headers, body, .. } => {

@@ -25,7 +25,7 @@ const COMPANION: &str = "companion";
 /// What is to be done.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// How long each target looks for new inputs, after those that are known.
+    /// How long each target looks for new inputs, after those that are known; 0: it only goes through those.
     pub seconds: u32,
     /// Whether the companion's target is among them.
     pub companion: bool,
@@ -73,7 +73,7 @@ fn run(root: &Path, program: &Path, target: &str, seconds: u32) -> Result<()> {
     let corpus: PathBuf = root.join("corpus").join(target);
     let fuzzed = command::stdout(
         std::process::Command::new(program)
-            .arg(flag("max_total_time", &seconds))
+            .arg(if seconds == 0 { flag("runs", &0) } else { flag("max_total_time", &seconds) })
             .arg(flag("dict", &root.join("dictionaries").join(format!("{target}.dict")).display()))
             .arg(flag("artifact_prefix", &format!("{}/", artifacts.display())))
             // A machine that is busy with something else is not an input that takes too long.
