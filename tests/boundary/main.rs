@@ -32,7 +32,7 @@ use crate::model::Model;
 const REQUESTS: u64 = 100_000;
 
 /// Connections that are used at once: some wait for an answer that never comes.
-const THREADS: u64 = 8;
+const THREADS: u64 = 32;
 
 /// Requests over one connection.
 const BATCH: usize = 48;
