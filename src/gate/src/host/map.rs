@@ -1,9 +1,9 @@
 //! A header map in one hostcall, as the bytes that the host wrote.
 //!
 //! The only `unsafe` of ours. The SDK's `get_map_bytes` copies each name and each value into memory of its own,
-//! twice as many allocations as there are headers, on every request. Reading them where the host put them is
-//! what brings a token that was seen before under the cost of `jwt_authn` with its cache: docs/benchmarks.md,
-//! "What the levers gave".
+//! twice as many allocations as there are headers, on every request. With it, a request with six headers and a token
+//! that was seen before took 2.4 µs in the VM; read where the host put them, 1.5 µs
+//! (`tests/revocation/measure/vm.mjs`, its first list, both modules in turn).
 
 #![expect(unsafe_code, reason = "the SDK hands out copies only; the need was measured, see above")]
 
