@@ -11,8 +11,8 @@ use crate::revocation::Watch;
 
 /// The counters of one plugin, defined once; what could not be defined is not counted.
 ///
-/// What requests count is added up here and handed to Envoy on the next tick, and when the plugin goes: a hostcall
-/// for each would cost a request more than looking up its token does.
+/// What requests count is added up here and handed to Envoy on the next tick, and when the plugin goes: a request
+/// makes no hostcall for it.
 pub(crate) struct Metrics {
     allowed: Counter,
     public: Counter,

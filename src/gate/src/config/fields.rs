@@ -1,7 +1,7 @@
 //! A document's values, each with the field it is in, so that every error can name one.
 //!
 //! Written out here rather than derived with serde: the derived readers and the tracking of paths through them
-//! were a third of the module (docs/benchmarks.md says how large it is).
+//! were a large part of what `cargo xtask wasm` built.
 
 use serde_json::{Map, Value};
 

@@ -28,7 +28,7 @@ pub struct Config {
     #[cfg_attr(feature = "schema", schemars(default))]
     pub strip_headers: Vec<String>,
     /// Whether what was decided is put into Envoy's filter state, for access logs and other filters:
-    /// `wasm.jwt_gate.code` and `wasm.jwt_gate.subject`. It costs a few microseconds for each request.
+    /// `wasm.jwt_gate.code` and `wasm.jwt_gate.subject`. It takes hostcalls on each request.
     #[cfg_attr(feature = "schema", schemars(default))]
     pub decision_in_filter_state: bool,
     /// Where a browser without a good token is sent.
