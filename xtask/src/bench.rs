@@ -4,6 +4,7 @@
 //! for one contender at a time. What is compared is time on the processor per request, above that of an Envoy
 //! without a filter in the same round: on a machine that the load generator shares, it is what stays the same.
 
+mod affinity;
 mod chart;
 mod check;
 mod companion;
@@ -53,10 +54,10 @@ const PRIORITY: i32 = -15;
 #[derive(Debug, Clone, Args)]
 pub struct Options {
     /// How often each contender has its turn under each workload.
-    #[arg(long, value_name = "N", default_value_t = 31)]
+    #[arg(long, value_name = "N", default_value_t = 200)]
     rounds: usize,
     /// How long a turn is.
-    #[arg(long, value_name = "S", default_value_t = 0.3)]
+    #[arg(long, value_name = "S", default_value_t = 0.04)]
     seconds: f64,
     /// Only these parts.
     #[arg(long, value_name = "PART", value_delimiter = ',')]
@@ -92,8 +93,7 @@ enum Part {
 /// Where something does not compile, is missing, does not start, or does not do what it is to be measured at.
 pub fn command(options: &Options) -> Result<()> {
     ensure!(options.rounds > 0, "there is nothing to measure in no rounds");
-    // wrk looks for an interruption each tenth of a second, so it ends up to as much later.
-    let turn = Duration::try_from_secs_f64(options.seconds - 0.05).context("--seconds is too little")?;
+    let turn = Duration::try_from_secs_f64(options.seconds).context("--seconds is no time")?;
     let quick = !options.only.is_empty() || !options.workloads.is_empty();
     let wanted = |part| {
         if quick { part == Part::Requests } else { options.parts.is_empty() || options.parts.contains(&part) }
@@ -115,11 +115,16 @@ pub fn command(options: &Options) -> Result<()> {
         let workloads =
             if options.workloads.is_empty() { Workload::value_variants() } else { &options.workloads };
         say::step("Starting the contenders");
+        // On a processor of their own: moved to and fro between processors, with the load or without it, the same
+        // request costs now more, now less.
+        let processors = affinity::ours()?;
+        affinity::keep_to(&processors, 1)?;
         let contenders = all_contenders
             .into_iter()
             .filter(|contender| workloads.iter().any(|workload| contender.takes_part(*workload)))
             .map(|contender| Running::start(contender, &parts, folder.path()))
             .collect::<Result<Vec<_>>>()?;
+        affinity::keep_to(&processors, 0)?;
         let measured = rounds::measure(&contenders, workloads, options.rounds, turn)?;
         for workload in workloads {
             report.part(workload.name(), &table::costs(&measured, *workload))?;
@@ -133,6 +138,7 @@ pub fn command(options: &Options) -> Result<()> {
             report.part("latency", &latency.table())?;
             verdicts.latency(&latency);
         }
+        affinity::set(&processors)?;
     }
     if wanted(Part::Footprint) {
         let footprint = footprint::measure(&parts, folder.path())?;

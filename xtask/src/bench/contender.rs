@@ -79,6 +79,12 @@ impl Contender {
         !matches!(self, Self::FastapiPlain | Self::Fastapi)
     }
 
+    /// Whether it costs so much that a longer turn, and fewer of them, tell enough. Nothing but its load counts
+    /// its requests.
+    pub(super) fn is_coarse(self) -> bool {
+        matches!(self, Self::ExtAuthz | Self::FastapiPlain | Self::Fastapi)
+    }
+
     /// Whether it verifies tokens.
     pub(super) fn verifies(self) -> bool {
         matches!(self, Self::JwtAuthn | Self::JwtAuthnCache | Self::Gate | Self::ExtAuthz | Self::Fastapi)

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -68,26 +68,86 @@ impl Scripts {
         turn: Duration,
         refused: bool,
     ) -> Result<Count> {
-        let url = format!("http://{address}{}", workload.path());
-        wrk(&self.folder.join(workload.name()), &url, turn, refused)
+        wrk(&self.script(workload), &url(workload, address), turn, refused)
+    }
+
+    /// A load for the server at `address` that runs in its turns only.
+    pub(super) fn hold(&self, workload: Workload, address: SocketAddr, refused: bool) -> Result<Held> {
+        let wrk = start(&self.script(workload), &url(workload, address))?;
+        Ok(Held { wrk: Some(wrk), refused })
+    }
+
+    fn script(&self, workload: Workload) -> PathBuf {
+        self.folder.join(workload.name())
+    }
+}
+
+fn url(workload: Workload, address: SocketAddr) -> String {
+    format!("http://{address}{}", workload.path())
+}
+
+/// A wrk that is stopped (`SIGSTOP`) but in its turns, so that a turn may be short: nothing is started in it, and
+/// its connections are those of the last one.
+pub(super) struct Held {
+    wrk: Option<Child>,
+    refused: bool,
+}
+
+impl Held {
+    /// Lets it run for a `turn`.
+    pub(super) fn turn(&self, turn: Duration) -> Result<()> {
+        self.signal(Signal::CONT)?;
+        thread::sleep(turn);
+        self.signal(Signal::STOP)
+    }
+
+    /// Ends it; an error where not all of its requests were answered as they should be.
+    pub(super) fn end(mut self) -> Result<Count> {
+        self.signal(Signal::CONT)?;
+        self.signal(Signal::INT)?;
+        let wrk = self.wrk.take().context("wrk has ended")?;
+        count(&wrk.wait_with_output()?, self.refused)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let wrk = self.wrk.as_ref().context("wrk has ended")?;
+        Ok(kill_process(Pid::from_child(wrk), signal)?)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(mut wrk) = self.wrk.take() {
+            let _ = wrk.kill();
+            let _ = wrk.wait();
+        }
     }
 }
 
 /// Runs wrk for a `turn` with a script that ends with [`DONE`].
 pub(super) fn wrk(script: &Path, url: &str, turn: Duration, refused: bool) -> Result<Count> {
-    let wrk = Command::new("wrk")
+    let wrk = start(script, url)?;
+    // Its own clock knows whole seconds only; interrupted, it ends within a tenth of one and tells all the same.
+    thread::sleep(turn);
+    kill_process(Pid::from_child(&wrk), Signal::INT)?;
+    count(&wrk.wait_with_output()?, refused)
+}
+
+/// Starts a wrk that ends when it is told to.
+fn start(script: &Path, url: &str) -> Result<Child> {
+    Command::new("wrk")
         .args(["--threads", "1", "--connections", &CONNECTIONS.to_string()])
-        .args(["--duration", "60s", "--script"])
+        .args(["--duration", "24h", "--timeout", "30s", "--script"])
         .arg(script)
         .arg(url)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
-        .context("wrk cannot be started")?;
-    // Its own clock knows whole seconds only; interrupted, it ends within a tenth of one and tells all the same.
-    thread::sleep(turn);
-    kill_process(Pid::from_child(&wrk), Signal::INT)?;
-    let output = wrk.wait_with_output()?;
+        .context("wrk cannot be started")
+}
+
+/// What it printed at its end.
+fn count(output: &Output, refused: bool) -> Result<Count> {
     let output = String::from_utf8_lossy(&output.stdout);
     let line = output.lines().find_map(|line| line.strip_prefix("@@"));
     let summary: Value = serde_json::from_str(line.context("wrk printed no summary")?)?;

@@ -92,7 +92,7 @@ impl Proxy {
 
     /// The sum of the counters whose name ends with `suffix`.
     pub(super) fn counter(&self, suffix: &str) -> Result<u64> {
-        let stats = http::get(self.admin, "/stats?format=json", &[])?.body;
+        let stats = http::get(self.admin, &format!("/stats?format=json&filter={suffix}$"), &[])?.body;
         let stats: Value = serde_json::from_str(&stats).context("Envoy's counters are no JSON")?;
         let named = |stat: &&Value| stat["name"].as_str().is_some_and(|name| name.ends_with(suffix));
         let stats = stats["stats"].as_array().map(Vec::as_slice).unwrap_or_default();

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::check;
 use super::contender::Contender;
+use super::load::Held;
 use super::running::{Running, Sample};
 use super::stats::Estimate;
 use super::workload::Workload;
@@ -15,13 +16,17 @@ use crate::say;
 /// How long each contender is warmed up under each workload.
 const WARM_UP: Duration = Duration::from_secs(1);
 
-/// What was measured: for each workload and contender, one sample a round.
+/// Who costs much has its turn in one of so many rounds, and a long one.
+const COARSE_EVERY: usize = 20;
+const COARSE_TURN: Duration = Duration::from_millis(250);
+
+/// What was measured: for each workload and contender, samples by round.
 #[derive(Debug, Default)]
 pub(super) struct Measured {
-    samples: BTreeMap<(Workload, Contender), Vec<Sample>>,
+    samples: BTreeMap<(Workload, Contender), BTreeMap<usize, Sample>>,
 }
 
-/// Checks everybody, warms everybody up, measures so many rounds.
+/// Checks everybody; then, for one workload after the other, warms everybody up and measures so many rounds.
 pub(super) fn measure(
     contenders: &[Running],
     workloads: &[Workload],
@@ -33,27 +38,47 @@ pub(super) fn measure(
             check::check(running, *workload)?;
         }
     }
-    say::step("Warming up: V8 compiles what is used");
+    let mut measured = Measured::default();
     for workload in workloads {
+        say::step(&format!("Measuring {rounds} rounds: {}", workload.title()));
+        let mut held = BTreeMap::new();
         for running in taking_part(contenders, *workload, 0) {
-            let before = check::hits(running)?;
-            let count = running.load(*workload, WARM_UP)?;
-            if *workload == Workload::Fresh {
-                check::check_misses(running, before, count.requests)?;
+            if let Some(load) = warm_up(running, *workload)? {
+                held.insert(running.contender, load);
             }
         }
-    }
-    let mut measured = Measured::default();
-    for round in 0..rounds {
-        say::step(&format!("Round {} of {rounds}", round + 1));
-        for workload in workloads {
+        for round in 0..rounds {
             for running in taking_part(contenders, *workload, round) {
-                let sample = running.measure(*workload, turn)?;
-                measured.samples.entry((*workload, running.contender)).or_default().push(sample);
+                let sample = match held.get(&running.contender) {
+                    Some(load) => running.measure_held(load, *workload, turn)?,
+                    None if round % COARSE_EVERY == 0 => running.measure(*workload, COARSE_TURN)?,
+                    None => continue,
+                };
+                let samples = measured.samples.entry((*workload, running.contender)).or_default();
+                samples.insert(round, sample);
             }
+        }
+        for (contender, load) in held {
+            let ended = load.end();
+            ended.with_context(|| format!("{} under {}", contender.name(), workload.name()))?;
         }
     }
     Ok(measured)
+}
+
+/// Warms it up (V8 compiles what is used); its load, if it is one that is held.
+fn warm_up(running: &Running, workload: Workload) -> Result<Option<Held>> {
+    let hits_before = check::hits(running)?;
+    if running.contender.is_coarse() {
+        running.measure(workload, WARM_UP)?;
+        return Ok(None);
+    }
+    let load = running.hold(workload)?;
+    let sample = running.measure_held(&load, workload, WARM_UP)?;
+    if workload == Workload::Fresh {
+        check::check_misses(running, hits_before, sample.requests)?;
+    }
+    Ok(Some(load))
 }
 
 /// Those measured under this workload, each round beginning with another one.
@@ -74,35 +99,44 @@ impl Measured {
         self.samples.keys().filter(|(of, _)| *of == workload).map(|(_, contender)| *contender).collect()
     }
 
-    /// Microseconds on the processor that a request cost, in each round.
-    fn cpu(&self, workload: Workload, contender: Contender) -> Vec<f64> {
-        let samples = self.samples.get(&(workload, contender)).map(Vec::as_slice).unwrap_or_default();
-        samples.iter().map(|sample| sample.cpu_microseconds).collect()
+    /// Microseconds on the processor that a request cost, by round.
+    fn cpu(&self, workload: Workload, contender: Contender) -> BTreeMap<usize, f64> {
+        let samples = self.samples.get(&(workload, contender)).into_iter().flatten();
+        samples.map(|(round, sample)| (*round, sample.cpu_microseconds)).collect()
     }
 
     /// The same above what it cost without a check in the same round.
-    fn above(&self, workload: Workload, contender: Contender) -> Vec<f64> {
-        let Some(baseline) = contender.baseline() else { return Vec::new() };
-        let pairs = self.cpu(workload, contender).into_iter().zip(self.cpu(workload, baseline));
-        pairs.map(|(with, without)| with - without).collect()
+    fn above(&self, workload: Workload, contender: Contender) -> BTreeMap<usize, f64> {
+        let Some(baseline) = contender.baseline() else { return BTreeMap::new() };
+        let (with, without) = (self.cpu(workload, contender), self.cpu(workload, baseline));
+        pairs(&with, &without).map(|(round, with, without)| (round, with - without)).collect()
     }
 
     pub(super) fn total(&self, workload: Workload, contender: Contender) -> Option<Estimate> {
-        Estimate::of(self.cpu(workload, contender))
+        Estimate::of(self.cpu(workload, contender).into_values())
     }
 
     pub(super) fn cost(&self, workload: Workload, contender: Contender) -> Option<Estimate> {
-        Estimate::of(self.above(workload, contender))
+        Estimate::of(self.above(workload, contender).into_values())
     }
 
     pub(super) fn throughput(&self, workload: Workload, contender: Contender) -> Option<Estimate> {
         let samples = self.samples.get(&(workload, contender))?;
-        Estimate::of(samples.iter().map(|sample| sample.requests_per_second))
+        Estimate::of(samples.values().map(|sample| sample.requests_per_second))
     }
 
     /// The cost of one as a multiple of the other's, of the two in the same round each.
     pub(super) fn ratio(&self, workload: Workload, one: Contender, other: Contender) -> Option<Estimate> {
-        let pairs: Vec<_> = self.above(workload, one).into_iter().zip(self.above(workload, other)).collect();
+        let (one, other) = (self.above(workload, one), self.above(workload, other));
+        let pairs: Vec<_> = pairs(&one, &other).map(|(_, one, other)| (one, other)).collect();
         Estimate::of_ratio(&pairs)
     }
+}
+
+/// The values of the rounds that both have.
+fn pairs(
+    one: &BTreeMap<usize, f64>,
+    other: &BTreeMap<usize, f64>,
+) -> impl Iterator<Item = (usize, f64, f64)> {
+    one.iter().filter_map(|(round, value)| Some((*round, *value, *other.get(round)?)))
 }

@@ -2,14 +2,15 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use super::contender::Contender;
 use super::cpu;
 use super::filters::{Modules, filters};
-use super::load::{Count, Scripts};
+use super::load::{Count, Held, Scripts};
 use super::program::Program;
 use super::proxy::{Proxy, Spec};
 use super::python::Python;
@@ -18,6 +19,9 @@ use super::workload::{CLAIM_HEADERS, Workload};
 
 /// Whose tokens they are where nobody has an account.
 pub(super) const SUBJECT: &str = "0193e2a1-7f5c-7d1e-9b60-3a5d1c2b4e6f";
+
+/// How long after its turn a contender still has requests to answer that were sent in it.
+const SETTLE: Duration = Duration::from_millis(2);
 
 /// What the contenders are made of.
 pub(super) struct Parts {
@@ -43,6 +47,7 @@ pub(super) struct Running {
 pub(super) struct Sample {
     /// Time on the processor, of all processes of the contender.
     pub(super) cpu_microseconds: f64,
+    pub(super) requests: u64,
     pub(super) requests_per_second: f64,
 }
 
@@ -103,21 +108,53 @@ impl Running {
     }
 
     /// Loads it for a `turn`.
-    pub(super) fn load(&self, workload: Workload, turn: Duration) -> Result<Count> {
-        let address = self.address(workload)?;
-        let count = self.scripts.run(workload, address, turn, self.refuses(workload));
-        count.with_context(|| format!("{} under {}", self.contender.name(), workload.name()))
+    fn load(&self, workload: Workload, turn: Duration) -> Result<Count> {
+        let count = self.scripts.run(workload, self.address(workload)?, turn, self.refuses(workload));
+        count.with_context(|| self.under(workload))
     }
 
-    /// Loads it for a `turn` and tells what a request cost.
+    /// A load for it that runs in its turns only.
+    pub(super) fn hold(&self, workload: Workload) -> Result<Held> {
+        self.scripts.hold(workload, self.address(workload)?, self.refuses(workload))
+    }
+
+    /// Loads it with `held` for a `turn` and tells what a request cost. Envoy counts the requests.
+    pub(super) fn measure_held(&self, held: &Held, workload: Workload, turn: Duration) -> Result<Sample> {
+        let requests_before = self.answered(workload)?;
+        let (start, cpu_before) = (Instant::now(), self.cpu()?);
+        held.turn(turn)?;
+        let seconds = start.elapsed().as_secs_f64();
+        thread::sleep(SETTLE);
+        let spent = self.cpu()?.saturating_sub(cpu_before);
+        let requests = self.answered(workload)?.saturating_sub(requests_before);
+        ensure!(requests > 0, "{} answered nothing", self.under(workload));
+        Ok(Sample {
+            cpu_microseconds: spent as f64 / 1e3 / requests as f64,
+            requests,
+            requests_per_second: requests as f64 / seconds,
+        })
+    }
+
+    /// The same with a load that starts for it.
     pub(super) fn measure(&self, workload: Workload, turn: Duration) -> Result<Sample> {
         let before = self.cpu()?;
         let count = self.load(workload, turn)?;
         let spent = self.cpu()?.saturating_sub(before);
         Ok(Sample {
             cpu_microseconds: spent as f64 / 1e3 / count.requests as f64,
+            requests: count.requests,
             requests_per_second: count.requests as f64 / count.seconds,
         })
+    }
+
+    /// How many of this workload's requests its Envoy has answered so far.
+    fn answered(&self, workload: Workload) -> Result<u64> {
+        self.counter(&format!("http.{}.downstream_rq_completed", workload.listener().name()))
+    }
+
+    /// For errors.
+    fn under(&self, workload: Workload) -> String {
+        format!("{} under {}", self.contender.name(), workload.name())
     }
 
     fn cpu(&self) -> Result<u64> {
