@@ -5,6 +5,7 @@
 //! look-up and eviction take constant time, and memory is bounded by count and by the length of a token.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::rc::Rc;
 
 /// A token longer than this is verified each time, so that 4096 entries stay small.
@@ -14,16 +15,23 @@ const MAX_TOKEN_BYTES: usize = 4096;
 /// tokens that verified share one.
 const SIGNATURE_CHARS: usize = 43;
 
-type Signature = [u8; SIGNATURE_CHARS];
+/// What a token is found by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Signature([u8; SIGNATURE_CHARS]);
 
-/// Values by token. The map's hash is keyed with a key of its own for each map (std's `RandomState`), so
-/// nobody can choose tokens that collide; and the whole token is compared, so no token is taken for another.
+/// Values by token. The whole token is compared, so no token is taken for another.
 #[derive(Debug)]
 pub(crate) struct Cache<V> {
-    young: HashMap<Signature, Entry<V>>,
-    old: HashMap<Signature, Entry<V>>,
+    young: HashMap<Signature, Entry<V>, Keyed>,
+    old: HashMap<Signature, Entry<V>, Keyed>,
     generation_size: usize,
 }
+
+/// The hash of a signature. What is held verified, so a signature in the map is a MAC: nobody chooses it who does not have
+/// the secret, and its first 16 characters, 96 bits, are as good as random. Multiplied with a number that is drawn for each
+/// cache, nobody knows either which of them come close to each other.
+#[derive(Debug, Clone, Copy)]
+struct Keyed(u64);
 
 #[derive(Debug)]
 struct Entry<V> {
@@ -35,32 +43,33 @@ impl<V> Cache<V> {
     /// A cache of at most `max_entries`; 0 turns it off.
     pub(crate) fn new(max_entries: u32) -> Self {
         let generation_size = usize::try_from(max_entries.div_ceil(2)).unwrap_or(usize::MAX);
-        Self { young: HashMap::new(), old: HashMap::new(), generation_size }
+        let keyed = Keyed(RandomState::new().hash_one(()) | 1);
+        Self { young: HashMap::with_hasher(keyed), old: HashMap::with_hasher(keyed), generation_size }
     }
 
     pub(crate) fn get(&mut self, token: &[u8]) -> Option<Rc<V>> {
-        let signature = token.last_chunk()?;
-        if let Some(entry) = self.young.get(signature) {
+        let signature = Signature::of(token)?;
+        if let Some(entry) = self.young.get(&signature) {
             return entry.of(token);
         }
-        let value = self.old.get(signature)?.of(token)?;
-        let entry = self.old.remove(signature)?;
-        self.put(*signature, entry);
+        let value = self.old.get(&signature)?.of(token)?;
+        let entry = self.old.remove(&signature)?;
+        self.put(signature, entry);
         Some(value)
     }
 
     pub(crate) fn insert(&mut self, token: &[u8], value: &Rc<V>) {
-        if let Some(signature) = token.last_chunk()
+        if let Some(signature) = Signature::of(token)
             && token.len() <= MAX_TOKEN_BYTES
         {
-            self.put(*signature, Entry { token: token.into(), value: Rc::clone(value) });
+            self.put(signature, Entry { token: token.into(), value: Rc::clone(value) });
         }
     }
 
     pub(crate) fn remove(&mut self, token: &[u8]) {
-        if let Some(signature) = token.last_chunk() {
-            self.young.remove(signature);
-            self.old.remove(signature);
+        if let Some(signature) = Signature::of(token) {
+            self.young.remove(&signature);
+            self.old.remove(&signature);
         }
     }
 
@@ -69,9 +78,54 @@ impl<V> Cache<V> {
             return;
         }
         if self.young.len() >= self.generation_size {
-            self.old = std::mem::take(&mut self.young);
+            let keyed = *self.young.hasher();
+            self.old = std::mem::replace(&mut self.young, HashMap::with_hasher(keyed));
         }
         self.young.insert(signature, entry);
+    }
+}
+
+impl Signature {
+    fn of(token: &[u8]) -> Option<Self> {
+        token.last_chunk().copied().map(Self)
+    }
+}
+
+impl std::hash::Hash for Signature {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let (words, _) = self.0.as_chunks();
+        for word in words.iter().take(2) {
+            state.write_u64(u64::from_ne_bytes(*word));
+        }
+    }
+}
+
+impl BuildHasher for Keyed {
+    type Hasher = Multiplied;
+
+    fn build_hasher(&self) -> Multiplied {
+        Multiplied { factor: self.0, hash: 0 }
+    }
+}
+
+/// A [`Keyed`] hash under way.
+struct Multiplied {
+    factor: u64,
+    hash: u64,
+}
+
+impl Hasher for Multiplied {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        // A product's high bits depend on all bits of both factors; turned, they are the low ones, by which the map places.
+        self.hash = (self.hash ^ word).wrapping_mul(self.factor).rotate_left(32);
+    }
+
+    fn finish(&self) -> u64 {
+        self.hash
     }
 }
 

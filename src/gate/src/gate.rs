@@ -55,6 +55,8 @@ pub enum Verdict {
     Pass(Pass),
     /// It is turned away.
     Refuse(Code, Rc<Reply>),
+    /// It cannot be decided, because the clock told no time; it must not pass.
+    Undecided,
 }
 
 /// With what a request passes.
@@ -104,8 +106,15 @@ impl Gate {
     /// What is to be done with `request` at the time `now`.
     #[must_use]
     pub fn decide(&self, request: &Request, now: NumericDate) -> Decision {
-        let mut session = Session::new(&self.providers, self.watch(), request, now);
+        self.decide_by(request, &|| Some(now))
+    }
+
+    /// The same by a clock, which is asked only where there is a token to judge; it may fail to tell the time.
+    #[must_use]
+    pub fn decide_by(&self, request: &Request, clock: &dyn Fn() -> Option<NumericDate>) -> Decision {
+        let mut session = Session::new(&self.providers, self.watch(), request, clock);
         let verdict = match self.judge(request, &mut session) {
+            _ if session.lacked_time => Verdict::Undecided,
             Ok(pass) => Verdict::Pass(pass),
             Err(code) => Verdict::Refuse(code, self.replies.to(request, code, &self.locations())),
         };

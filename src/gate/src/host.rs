@@ -209,8 +209,7 @@ impl HttpContext for Stream {
         let Some(request) = map::get(MapType::HttpRequestHeaders).and_then(Request::from_map) else {
             return unavailable();
         };
-        let Some(now) = now() else { return unavailable() };
-        let decision = running.gate.decide(&request, now);
+        let decision = running.gate.decide_by(&request, &now);
         if !decision.spoofed.iter().all(|name| remove(MapType::HttpRequestHeaders, name)) {
             return unavailable();
         }
@@ -218,6 +217,7 @@ impl HttpContext for Stream {
         match decision.verdict {
             Verdict::Pass(pass) => self.pass(running, pass),
             Verdict::Refuse(code, reply) => refuse(running, code, &reply),
+            Verdict::Undecided => unavailable(),
         }
     }
 

@@ -131,12 +131,21 @@ fn pieces<'request>(request: &'request Request, name: &str) -> impl Iterator<Ite
 }
 
 fn in_header<'request>(request: &'request Request, header: &HeaderToken) -> Found<'request> {
-    if !pieces(request, &header.name).any(|piece| after_prefix(piece, &header.prefix).is_some()) {
-        return Found::Nothing;
-    }
+    let mut holds_token = false;
     // A second value of another kind (`Basic …` beside `Bearer …`) is another identity, not a comment.
-    let value = |piece| after_prefix(piece, &header.prefix).unwrap_or(piece);
-    one_of(pieces(request, &header.name).map(|piece| Cow::Borrowed(value(piece))))
+    let found = one_of(pieces(request, &header.name).map(|piece| {
+        let token = after_prefix(piece, &header.prefix);
+        holds_token |= token.is_some();
+        Cow::Borrowed(token.unwrap_or(piece))
+    }));
+    // `one_of` stops where two differ, which may be before the token.
+    let holds_token = holds_token || (found == Found::Several && holds(request, header));
+    if holds_token { found } else { Found::Nothing }
+}
+
+/// Whether the header holds a token.
+fn holds(request: &Request, header: &HeaderToken) -> bool {
+    pieces(request, &header.name).any(|piece| after_prefix(piece, &header.prefix).is_some())
 }
 
 /// What follows `prefix` in `value`, in whatever case the prefix is written; `None` where nothing does.
@@ -202,9 +211,8 @@ fn percent_decoded(text: &[u8]) -> Cow<'_, [u8]> {
 pub(crate) fn take_off(locations: &[&Locations], request: &Request) -> Vec<Edit> {
     let mut edits = Vec::new();
     for header in locations.iter().flat_map(|locations| &locations.headers) {
-        let holds = pieces(request, &header.name).any(|piece| after_prefix(piece, &header.prefix).is_some());
         let edit = Edit::Remove(Rc::clone(&header.name));
-        if holds && !edits.contains(&edit) {
+        if holds(request, header) && !edits.contains(&edit) {
             edits.push(edit);
         }
     }

@@ -47,13 +47,15 @@ pub(crate) struct Identity {
 pub(crate) struct Session<'request> {
     providers: &'request Providers,
     request: &'request Request,
-    now: NumericDate,
+    clock: &'request dyn Fn() -> Option<NumericDate>,
     revocations: Option<&'request Watch>,
     asked: Vec<(usize, Result<Rc<Identity>, Unmet>)>,
     /// How often a verified token was remembered.
     pub(crate) cache_hits: u32,
     /// How often one had to be verified.
     pub(crate) cache_misses: u32,
+    /// Whether a token could not be judged because the clock told no time.
+    pub(crate) lacked_time: bool,
 }
 
 // === impl Provider ===
@@ -211,9 +213,18 @@ impl<'request> Session<'request> {
         providers: &'request Providers,
         revocations: Option<&'request Watch>,
         request: &'request Request,
-        now: NumericDate,
+        clock: &'request dyn Fn() -> Option<NumericDate>,
     ) -> Self {
-        Self { providers, request, now, revocations, asked: Vec::new(), cache_hits: 0, cache_misses: 0 }
+        Self {
+            providers,
+            request,
+            clock,
+            revocations,
+            asked: Vec::new(),
+            cache_hits: 0,
+            cache_misses: 0,
+            lacked_time: false,
+        }
     }
 
     /// The caller's identity according to `provider`.
@@ -242,11 +253,15 @@ impl<'request> Session<'request> {
             Found::Token(token) => token,
         };
         let refused = |refusal| Unmet::Refused(Code::Token(refusal));
+        let Some(now) = (self.clock)() else {
+            self.lacked_time = true;
+            return Err(Unmet::Missing);
+        };
         let mut cache = provider.cache.borrow_mut();
         if let Some(identity) = cache.get(&token) {
             self.cache_hits = self.cache_hits.saturating_add(1);
             // Time goes on while a token is remembered.
-            return match identity.claims.window().check(self.now) {
+            return match identity.claims.window().check(now) {
                 Ok(()) => Ok(identity),
                 Err(refusal) => {
                     cache.remove(&token);
@@ -256,7 +271,7 @@ impl<'request> Session<'request> {
         }
         self.cache_misses = self.cache_misses.saturating_add(1);
         let text = std::str::from_utf8(&token).map_err(|_| refused(Refusal::Malformed))?;
-        let identity = Rc::new(provider.identify(index, text, self.now).map_err(refused)?);
+        let identity = Rc::new(provider.identify(index, text, now).map_err(refused)?);
         cache.insert(&token, &identity);
         Ok(identity)
     }

@@ -59,6 +59,7 @@ fn outcome(gate: &Gate, path: &str, headers: &[(&str, &str)]) -> &'static str {
         Verdict::Pass(pass) if pass.authenticated => "allowed",
         Verdict::Pass(_) => "public",
         Verdict::Refuse(code, _) => code.as_str(),
+        Verdict::Undecided => "undecided",
     }
 }
 
@@ -66,6 +67,7 @@ fn passed(decision: Decision) -> Pass {
     match decision.verdict {
         Verdict::Pass(pass) => pass,
         Verdict::Refuse(code, _) => panic!("refused: {}", code.as_str()),
+        Verdict::Undecided => panic!("undecided"),
     }
 }
 
@@ -270,6 +272,26 @@ rules:
     // Another rule asks its own question of a remembered token.
     assert_eq!(outcome(&gate, "/app", &[(name, &value)]), "allowed");
     assert_eq!(outcome(&gate, "/admin", &[(name, &value)]), "forbidden");
+}
+
+#[test]
+fn without_the_time_no_token_is_judged_whatever_the_rule_and_what_is_public_passes() {
+    let gate = gate(
+        "
+rules:
+  - {match: {prefix: /public}}
+  - {match: {prefix: /app}, requires: {provider_name: app}}
+  - {match: {prefix: /open}, requires: {allow_missing_or_failed: {provider_name: app}}}
+",
+    );
+    let (name, value) = bearer(&token(APP, json!({"sub": "u"})));
+    let decide = |path, headers: &[(&str, &str)]| gate.decide_by(&request(path, headers), &|| None).verdict;
+    assert!(matches!(decide("/public", &[(name, &value)]), Verdict::Pass(_)));
+    for path in ["/app", "/open"] {
+        assert_eq!(decide(path, &[(name, &value)]), Verdict::Undecided, "{path}");
+    }
+    assert!(matches!(decide("/app", &[]), Verdict::Refuse(code, _) if code.as_str() == "missing_token"));
+    assert!(matches!(decide("/open", &[]), Verdict::Pass(_)));
 }
 
 #[test]

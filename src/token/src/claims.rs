@@ -1,5 +1,7 @@
 //! The claims of a token that verified.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
 use crate::refusal::Refusal;
@@ -19,7 +21,7 @@ pub struct VerifiedClaims {
     pub(crate) members: Map<String, Value>,
     pub(crate) payload: Vec<u8>,
     pub(crate) window: TimeWindow,
-    pub(crate) kid: String,
+    pub(crate) kid: Arc<str>,
 }
 
 /// When a token may be used; the clock skew is already counted in.

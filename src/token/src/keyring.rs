@@ -1,8 +1,9 @@
 //! The secrets in use, while one replaces another.
 
 use std::fmt;
+use std::sync::Arc;
 
-use serde_json::json;
+use serde_json::Value;
 
 use crate::base64url;
 use crate::secret::{Secret, SecretError};
@@ -17,9 +18,10 @@ pub struct Keyring {
 
 struct KeyringEntry {
     secret: Secret,
-    id: String,
-    /// The header that [`crate::issue()`] writes with this `kid`, as it stands in a token.
-    header: String,
+    id: Arc<str>,
+    /// The headers with this `kid` and nothing unusual, as they stand in tokens: the one that [`crate::issue()`] and most
+    /// write, the same in alphabetical order (PyJWT, golang-jwt), and without `typ` (jose).
+    headers: [String; 3],
 }
 
 /// Why there is no keyring.
@@ -56,7 +58,7 @@ impl Keyring {
         let (secret, id) = secrets.next().ok_or(KeyringError::Empty)?;
         let mut keyring = Self { newest: KeyringEntry::new(secret, id), older: Vec::new() };
         for (secret, id) in secrets {
-            if !keyring.entries().any(|(known, known_id)| *known == secret && known_id == id) {
+            if !keyring.entries().any(|(known, known_id)| *known == secret && **known_id == *id) {
                 keyring.older.push(KeyringEntry::new(secret, id));
             }
         }
@@ -91,17 +93,24 @@ impl Keyring {
 
     /// The key ids, newest first.
     pub fn kids(&self) -> impl Iterator<Item = &str> {
-        self.entries().map(|(_, id)| id)
+        self.entries().map(|(_, id)| &**id)
     }
 
     /// Every secret and the `kid` that names it, newest first.
-    pub(crate) fn entries(&self) -> impl Iterator<Item = (&Secret, &str)> {
-        self.all().map(|entry| (&entry.secret, entry.id.as_str()))
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&Secret, &Arc<str>)> {
+        self.all().map(|entry| (&entry.secret, &entry.id))
     }
 
-    /// The `kid` of the secret with which [`crate::issue()`] writes just this header.
-    pub(crate) fn kid_of_own_header(&self, header: &str) -> Option<&str> {
-        self.all().find(|entry| entry.header == header).map(|entry| entry.id.as_str())
+    /// The `kid` in a header that is known by sight.
+    pub(crate) fn kid_of_known_header(&self, header: &str) -> Option<&str> {
+        let known = |entry: &&KeyringEntry| entry.headers.iter().any(|known| known == header);
+        self.all().find(known).map(|entry| &*entry.id)
+    }
+
+    /// The header of a token that the newest secret signs, as it stands in the token.
+    pub(crate) fn own_header(&self) -> &str {
+        let [own, ..] = &self.newest.headers;
+        own
     }
 
     fn all(&self) -> impl Iterator<Item = &KeyringEntry> {
@@ -111,8 +120,14 @@ impl Keyring {
 
 impl KeyringEntry {
     fn new(secret: Secret, id: String) -> Self {
-        let header = json!({"alg": "HS256", "typ": "JWT", "kid": id}).to_string();
-        Self { secret, id, header: base64url::encode(header.as_bytes()) }
+        let kid = Value::from(id.as_str()).to_string();
+        let headers = [
+            format!(r#"{{"alg":"HS256","typ":"JWT","kid":{kid}}}"#),
+            format!(r#"{{"alg":"HS256","kid":{kid},"typ":"JWT"}}"#),
+            format!(r#"{{"alg":"HS256","kid":{kid}}}"#),
+        ];
+        let headers = headers.map(|header| base64url::encode(header.as_bytes()));
+        Self { secret, id: id.into(), headers }
     }
 }
 

@@ -12,7 +12,7 @@
 //! * [`Secret`]: at least 32 bytes, never printed, zeroed on drop, compared in constant time.
 //! * [`Keyring`]: the secrets in use, newest first, each with the `kid` derived from it.
 //! * [`verify()`]: HS256 and nothing else. [`VerifiedClaims`] can only come from it.
-//! * [`issue()`]: a token signed with the newest secret, through jwt-simple.
+//! * [`issue()`]: a token signed with the newest secret.
 //!
 //! ```
 //! use jwt_gate_token::{Expectations, Keyring, Secret, issue, verify};
@@ -32,7 +32,9 @@ mod claims;
 mod issue;
 pub mod json;
 mod keyring;
+mod mac;
 mod refusal;
+mod registered;
 mod secret;
 mod verify;
 

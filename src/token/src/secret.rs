@@ -6,6 +6,7 @@ use jwt_simple::algorithms::{HS256Key, MACLike};
 use jwt_simple::reexports::ct_codecs;
 
 use crate::base64url;
+use crate::mac::Mac;
 
 /// The least length of a secret: the output size of HMAC-SHA-256 (RFC 7518 §3.2).
 pub const MIN_SECRET_BYTES: usize = 32;
@@ -21,6 +22,7 @@ const KID_BYTES: usize = 12;
 /// It has no `Debug` and no way to read its bytes back; they are zeroed when it is dropped.
 pub struct Secret {
     key: HS256Key,
+    mac: Mac,
     kid: String,
 }
 
@@ -64,7 +66,7 @@ impl Secret {
         let key = HS256Key::from_bytes(bytes);
         let tag = key.authentication_tag(KID_LABEL);
         let kid = base64url::encode(tag.get(..KID_BYTES).unwrap_or(&tag));
-        Ok(Self { key: key.with_key_id(&kid), kid })
+        Ok(Self { mac: Mac::new(bytes), key, kid })
     }
 
     /// A secret whose bytes are those of `text`.
@@ -103,12 +105,19 @@ impl Secret {
     /// Whether `signature` is this secret's HMAC-SHA-256 of `signed` (RFC 7515 §5.2), in constant time.
     #[must_use]
     pub(crate) fn made(&self, signed: &[u8], signature: &[u8]) -> bool {
-        let tag = self.key.authentication_tag(signed);
+        let tag = self.mac.tag(signed);
         tag.len() == signature.len() && ct_codecs::verify(&tag, signature)
     }
 
     pub(crate) fn key(&self) -> &HS256Key {
         &self.key
+    }
+}
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        // The key zeroes itself.
+        self.mac.forget();
     }
 }
 

@@ -1,14 +1,16 @@
 //! HS256 and nothing else.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::base64url;
-use crate::claims::{INTERNAL_AUDIENCE, NumericDate, TimeWindow, VerifiedClaims};
+use crate::claims::{NumericDate, VerifiedClaims};
 use crate::json;
 use crate::keyring::Keyring;
 use crate::refusal::Refusal;
+use crate::registered::Registered;
 use crate::secret::Secret;
 
 /// The longest token that is looked at. Envoy's own limit on all headers together is 60 KiB.
@@ -73,7 +75,7 @@ pub fn verify(
     if payload.contains('.') {
         return Err(Refusal::Malformed);
     }
-    let kid = match keyring.kid_of_own_header(header) {
+    let kid = match keyring.kid_of_known_header(header) {
         Some(kid) => Some(Cow::Borrowed(kid)),
         None if header == PLAIN_HEADER => None,
         None => read_header(header)?.map(Cow::Owned),
@@ -83,11 +85,12 @@ pub fn verify(
 
     let payload = base64url::decode(payload.as_bytes()).ok_or(Refusal::Malformed)?;
     let members = json::parse_object(&payload).map_err(|_| Refusal::Malformed)?;
-    check_types(&members)?;
-    let window = check_time(&members, expectations, now)?;
-    check_issuer(&members, expectations)?;
-    check_audience(&members, expectations)?;
-    Ok(VerifiedClaims { members, payload, window, kid: signer.to_owned() })
+    let registered = Registered::of(&members);
+    registered.check_types()?;
+    let window = registered.check_time(expectations, now)?;
+    registered.check_issuer(expectations)?;
+    registered.check_audience(expectations)?;
+    Ok(VerifiedClaims { members, payload, window, kid: Arc::clone(signer) })
 }
 
 /// The header's `kid`, of a header that asks for nothing but HS256.
@@ -115,88 +118,18 @@ fn find_signer<'keyring>(
     kid: Option<&str>,
     signed: &[u8],
     signature: &[u8],
-) -> Result<&'keyring str, Refusal> {
+) -> Result<&'keyring Arc<str>, Refusal> {
     if signature.len() != SIGNATURE_BYTES {
         return Err(Refusal::BadSignature);
     }
     let known = kid.is_some_and(|kid| keyring.kids().any(|id| id == kid));
-    let candidate = |(_, id): &(&Secret, &str)| !known || Some(*id) == kid;
+    let candidate = |(_, id): &(&Secret, &Arc<str>)| !known || Some(&***id) == kid;
     keyring
         .entries()
         .filter(candidate)
         .find(|(secret, _)| secret.made(signed, signature))
         .map(|(_, id)| id)
         .ok_or(if kid.is_some() && !known { Refusal::UnknownKey } else { Refusal::BadSignature })
-}
-
-fn check_time(
-    claims: &Map<String, Value>,
-    expectations: &Expectations,
-    now: NumericDate,
-) -> Result<TimeWindow, Refusal> {
-    let skew = NumericDate::from(expectations.clock_skew_seconds);
-    let expires = numeric_date(claims, "exp")?;
-    let not_before = numeric_date(claims, "nbf")?;
-    let issued_at = numeric_date(claims, "iat")?;
-    if expires.is_none() && (expectations.require_expiration || expectations.max_lifetime_seconds > 0) {
-        return Err(Refusal::Lifetime);
-    }
-    let earliest = not_before.into_iter().chain(issued_at).fold(NumericDate::NEG_INFINITY, NumericDate::max);
-    let window =
-        TimeWindow { not_before: earliest - skew, expires: expires.unwrap_or(NumericDate::INFINITY) + skew };
-    window.check(now)?;
-    if expectations.max_lifetime_seconds > 0 {
-        #[expect(clippy::cast_precision_loss, reason = "2^53 seconds are 285 million years")]
-        let longest = expectations.max_lifetime_seconds as NumericDate;
-        // A clock ahead of ours must not make a life look shorter than what is left of it.
-        let start = issued_at.unwrap_or(now).min(now);
-        if expires.unwrap_or(NumericDate::INFINITY) - start > longest {
-            return Err(Refusal::Lifetime);
-        }
-    }
-    Ok(window)
-}
-
-/// A claim that is a NumericDate, where it is there at all.
-fn numeric_date(claims: &Map<String, Value>, name: &str) -> Result<Option<NumericDate>, Refusal> {
-    match claims.get(name) {
-        None => Ok(None),
-        Some(value) => value.as_f64().filter(|date| date.is_finite()).map(Some).ok_or(Refusal::Malformed),
-    }
-}
-
-/// `iss`, `sub` and `jti` are strings (RFC 7519 §4.1.1, §4.1.2, §4.1.7): were others let through, `7` and
-/// `"7"` would be two subjects with one name.
-fn check_types(claims: &Map<String, Value>) -> Result<(), Refusal> {
-    let is_text = |name: &&str| claims.get(*name).is_none_or(Value::is_string);
-    if ["iss", "sub", "jti"].iter().all(is_text) { Ok(()) } else { Err(Refusal::Malformed) }
-}
-
-fn check_issuer(claims: &Map<String, Value>, expectations: &Expectations) -> Result<(), Refusal> {
-    match &expectations.issuer {
-        Some(expected) if claims.get("iss").and_then(Value::as_str) != Some(expected) => Err(Refusal::Issuer),
-        _ => Ok(()),
-    }
-}
-
-fn check_audience(claims: &Map<String, Value>, expectations: &Expectations) -> Result<(), Refusal> {
-    let audiences: Vec<&str> = match claims.get("aud") {
-        None => Vec::new(),
-        Some(Value::String(audience)) => vec![audience],
-        Some(Value::Array(several)) => {
-            several.iter().map(Value::as_str).collect::<Option<_>>().ok_or(Refusal::Malformed)?
-        }
-        Some(_) => return Err(Refusal::Malformed),
-    };
-    let expected = &expectations.audiences;
-    let internal = |audience: &&str| *audience == INTERNAL_AUDIENCE;
-    if audiences.iter().any(internal) && !expected.iter().any(|audience| audience == INTERNAL_AUDIENCE) {
-        return Err(Refusal::Audience);
-    }
-    if !expected.is_empty() && !expected.iter().any(|audience| audiences.contains(&audience.as_str())) {
-        return Err(Refusal::Audience);
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -216,8 +149,18 @@ mod tests {
         let keyring = keyring.unwrap();
         let token = issue(&keyring, json!({"sub": "a"}).as_object().unwrap()).unwrap();
         let header = token.split('.').next().unwrap();
-        assert!(keyring.kid_of_own_header(header).is_some(), "what we issue is known by sight");
-        assert_eq!(keyring.kid_of_own_header(header).map(str::to_owned), read_header(header).unwrap());
-        assert_eq!(keyring.kid_of_own_header(PLAIN_HEADER), None);
+        assert!(keyring.kid_of_known_header(header).is_some(), "what we issue is known by sight");
+        assert_eq!(keyring.kid_of_known_header(header).map(str::to_owned), read_header(header).unwrap());
+        assert_eq!(keyring.kid_of_known_header(PLAIN_HEADER), None);
+
+        let kid = keyring.kids().nth(1).unwrap();
+        for header in [
+            json!({"alg": "HS256", "typ": "JWT", "kid": kid}).to_string(),
+            format!(r#"{{"alg":"HS256","kid":"{kid}"}}"#),
+        ] {
+            let header = base64url::encode(header.as_bytes());
+            assert_eq!(keyring.kid_of_known_header(&header), Some(kid));
+            assert_eq!(read_header(&header), Ok(Some(kid.to_owned())));
+        }
     }
 }

@@ -1,0 +1,113 @@
+//! The registered claims (RFC 7519 §4.1), and what is expected of them.
+
+use serde_json::{Map, Value};
+
+use crate::claims::{INTERNAL_AUDIENCE, NumericDate, TimeWindow};
+use crate::refusal::Refusal;
+use crate::verify::Expectations;
+
+/// The registered claims of a token, those that it has.
+#[derive(Default)]
+pub(crate) struct Registered<'claims> {
+    iss: Option<&'claims Value>,
+    sub: Option<&'claims Value>,
+    jti: Option<&'claims Value>,
+    aud: Option<&'claims Value>,
+    exp: Option<&'claims Value>,
+    nbf: Option<&'claims Value>,
+    iat: Option<&'claims Value>,
+}
+
+impl<'claims> Registered<'claims> {
+    /// All of them in one pass: there are more of them to ask for than most tokens have claims.
+    pub(crate) fn of(claims: &'claims Map<String, Value>) -> Self {
+        let mut registered = Self::default();
+        for (name, value) in claims {
+            let place = match name.as_str() {
+                "iss" => &mut registered.iss,
+                "sub" => &mut registered.sub,
+                "jti" => &mut registered.jti,
+                "aud" => &mut registered.aud,
+                "exp" => &mut registered.exp,
+                "nbf" => &mut registered.nbf,
+                "iat" => &mut registered.iat,
+                _ => continue,
+            };
+            *place = Some(value);
+        }
+        registered
+    }
+
+    /// `iss`, `sub` and `jti` are strings (RFC 7519 §4.1.1, §4.1.2, §4.1.7): were others let through, `7` and
+    /// `"7"` would be two subjects with one name.
+    pub(crate) fn check_types(&self) -> Result<(), Refusal> {
+        let are_texts = [self.iss, self.sub, self.jti].into_iter().flatten().all(Value::is_string);
+        if are_texts { Ok(()) } else { Err(Refusal::Malformed) }
+    }
+
+    pub(crate) fn check_time(
+        &self,
+        expectations: &Expectations,
+        now: NumericDate,
+    ) -> Result<TimeWindow, Refusal> {
+        let skew = NumericDate::from(expectations.clock_skew_seconds);
+        let expires = numeric_date(self.exp)?;
+        let not_before = numeric_date(self.nbf)?;
+        let issued_at = numeric_date(self.iat)?;
+        if expires.is_none() && (expectations.require_expiration || expectations.max_lifetime_seconds > 0) {
+            return Err(Refusal::Lifetime);
+        }
+        let earliest =
+            not_before.into_iter().chain(issued_at).fold(NumericDate::NEG_INFINITY, NumericDate::max);
+        let window = TimeWindow {
+            not_before: earliest - skew,
+            expires: expires.unwrap_or(NumericDate::INFINITY) + skew,
+        };
+        window.check(now)?;
+        if expectations.max_lifetime_seconds > 0 {
+            #[expect(clippy::cast_precision_loss, reason = "2^53 seconds are 285 million years")]
+            let longest = expectations.max_lifetime_seconds as NumericDate;
+            // A clock ahead of ours must not make a life look shorter than what is left of it.
+            let start = issued_at.unwrap_or(now).min(now);
+            if expires.unwrap_or(NumericDate::INFINITY) - start > longest {
+                return Err(Refusal::Lifetime);
+            }
+        }
+        Ok(window)
+    }
+
+    pub(crate) fn check_issuer(&self, expectations: &Expectations) -> Result<(), Refusal> {
+        match &expectations.issuer {
+            Some(expected) if self.iss.and_then(Value::as_str) != Some(expected) => Err(Refusal::Issuer),
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn check_audience(&self, expectations: &Expectations) -> Result<(), Refusal> {
+        let audiences: Vec<&str> = match self.aud {
+            None => Vec::new(),
+            Some(Value::String(audience)) => vec![audience],
+            Some(Value::Array(several)) => {
+                several.iter().map(Value::as_str).collect::<Option<_>>().ok_or(Refusal::Malformed)?
+            }
+            Some(_) => return Err(Refusal::Malformed),
+        };
+        let expected = &expectations.audiences;
+        let internal = |audience: &&str| *audience == INTERNAL_AUDIENCE;
+        if audiences.iter().any(internal) && !expected.iter().any(|audience| audience == INTERNAL_AUDIENCE) {
+            return Err(Refusal::Audience);
+        }
+        if !expected.is_empty() && !expected.iter().any(|audience| audiences.contains(&audience.as_str())) {
+            return Err(Refusal::Audience);
+        }
+        Ok(())
+    }
+}
+
+/// A claim that is a NumericDate, where it is there at all.
+fn numeric_date(claim: Option<&Value>) -> Result<Option<NumericDate>, Refusal> {
+    match claim {
+        None => Ok(None),
+        Some(value) => value.as_f64().filter(|date| date.is_finite()).map(Some).ok_or(Refusal::Malformed),
+    }
+}
