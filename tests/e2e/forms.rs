@@ -61,6 +61,18 @@ fn a_struct_json_text_and_yaml_text_configure_the_same_gate() {
     }
 }
 
+/// `$JWT_GATE_DELIVERY` is read by whoever starts an Envoy.
+#[test]
+fn every_gate_gets_into_envoy_in_the_way_that_this_run_is_about() {
+    let whole = envoy().admin().get("/config_dump");
+    let discovered = whole.matches(r#""ecds_filter": {"#).count();
+    let by_a_mesh = std::env::var("JWT_GATE_DELIVERY").is_ok_and(|delivery| delivery == "mesh");
+    // One listener has two.
+    assert_eq!(discovered, if by_a_mesh { crate::listeners().len() + 1 } else { 0 });
+    assert_eq!(whole.contains(forge::SECRET), !by_a_mesh, "a mesh's resources hold no secret");
+    assert_eq!(whole.contains("google.protobuf.Struct"), !by_a_mesh, "they hold JSON text");
+}
+
 #[test]
 fn the_secret_comes_from_envoys_own_environment_rotation_list_first() {
     const NEW: &str = "new-0123456789-abcdefghij-ABCDEFGHIJ";

@@ -1,4 +1,5 @@
-//! Filters delivered as a mesh delivers them: discovered (ECDS), configured by JSON text, with the secret in Envoy's own environment.
+//! Filters delivered as a mesh delivers them: discovered (ECDS), configured by JSON text, with the secret in
+//! Envoy's own environment.
 
 use std::fs;
 use std::path::Path;
@@ -13,8 +14,8 @@ pub(crate) fn delivers() -> bool {
     std::env::var(DELIVERY).is_ok_and(|delivery| delivery == "mesh")
 }
 
-/// Moves every wasm filter of `listeners` into a file of its own in `directory` that Envoy discovers it in. Returns what has to be in
-/// Envoy's environment for it.
+/// Moves every wasm filter of `listeners` into a file of its own in `directory` that Envoy discovers it in.
+/// Returns what has to be in Envoy's environment for it.
 pub(crate) fn deliver(listeners: &mut [Value], directory: &Path) -> Vec<(String, String)> {
     let mut environment = Vec::new();
     for listener in listeners {

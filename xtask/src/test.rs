@@ -28,9 +28,19 @@ const NEEDS: &[system::Need] = &[
 ];
 
 const TEST: &[&str] = &["test", "--workspace", "--locked"];
+const END_TO_END: &[&str] = &["--test", "e2e"];
 
-/// Runs all tests, or, for the `matrix`, those through Envoy on each of its versions; `arguments` go to the
-/// test programs, as in `cargo test -- arguments`.
+/// Test programs to run.
+struct Run {
+    envoy: PathBuf,
+    /// Which of them; none: all.
+    selected: &'static [&'static str],
+    /// What `$JWT_GATE_DELIVERY` says: how the gate gets into Envoy.
+    delivery: &'static str,
+}
+
+/// Runs all tests, and those through Envoy once more with the gate delivered as a mesh does; or, for the `matrix`, those
+/// through Envoy on each of its versions. `arguments` go to the test programs, as in `cargo test -- arguments`.
 ///
 /// The last lines name what was skipped and why, and the very last is `N passed, N failed, N skipped`.
 ///
@@ -58,16 +68,31 @@ pub fn command(matrix: bool, arguments: &[String]) -> Result<ExitCode> {
     if !command::is_executable(&companion) {
         bail!("cargo test left no {}", companion.display());
     }
-    let (envoys, selected): (Vec<PathBuf>, &[&str]) = if matrix {
-        (envoy::versions().map(envoy::locate_version).collect::<Result<_>>()?, &["--test", "e2e"])
+    let runs: Vec<Run> = if matrix {
+        let run =
+            |version| Ok(Run { envoy: envoy::locate_version(version)?, selected: END_TO_END, delivery: "" });
+        envoy::versions().map(run).collect::<Result<_>>()?
     } else {
-        (vec![envoy::locate()?], &[])
+        let envoy = envoy::locate()?;
+        vec![
+            Run { envoy: envoy.clone(), selected: &[], delivery: "" },
+            Run { envoy, selected: END_TO_END, delivery: "mesh" },
+        ]
     };
 
-    let skip_log = tempfile::Builder::new().prefix("jwt-gate-skipped-").tempfile()?;
     let mut tally = Tally::default();
-    for envoy in envoys {
-        say::step(&format!("Running the tests on Envoy {}, {}", envoy::version_of(&envoy)?, envoy.display()));
+    for Run { envoy, selected, delivery } in runs {
+        let how = if delivery.is_empty() {
+            String::new()
+        } else {
+            format!(", the gate delivered as a {delivery} does")
+        };
+        say::step(&format!(
+            "Running the tests on Envoy {}, {}{how}",
+            envoy::version_of(&envoy)?,
+            envoy.display()
+        ));
+        let skip_log = tempfile::Builder::new().prefix("jwt-gate-skipped-").tempfile()?;
         let mut tests = cargo();
         tests
             .current_dir(&workspace.root)
@@ -78,6 +103,7 @@ pub fn command(matrix: bool, arguments: &[String]) -> Result<ExitCode> {
             .env("ENVOY", envoy)
             .env("JWT_GATE_WASM", &wasm)
             .env("JWT_GATE_AUTH", &companion)
+            .env("JWT_GATE_DELIVERY", delivery)
             .env("JWT_GATE_SKIP_LOG", skip_log.path());
         // A secret or a database of the caller's is not the tests'.
         for (name, _) in env::vars_os() {
@@ -87,8 +113,8 @@ pub fn command(matrix: bool, arguments: &[String]) -> Result<ExitCode> {
             }
         }
         run(&mut tests, &mut tally)?;
+        tally.read_skip_log(&read(skip_log.path())?);
     }
-    tally.read_skip_log(&read(skip_log.path())?);
     Ok(report(&tally))
 }
 
