@@ -1,40 +1,40 @@
 //! Tokens that verified, so that a second request with one costs a look-up.
 //!
-//! Two generations of half the size: a new entry goes into the young one, an entry that is used in the old
-//! one moves over, and when the young one is full it becomes the old one, whose entries are dropped. Both
-//! look-up and eviction take constant time, and memory is bounded by count and by the length of a token.
+//! Set-associative, as processors' caches are: where a token may stand follows from its signature, and of the few places
+//! there the one that was used longest ago makes room. Look-up and eviction take constant time, no request pays for the
+//! eviction of many, and memory is bounded by count and by the length of a token.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
 
 /// A token longer than this is verified each time, so that 4096 entries stay small.
 const MAX_TOKEN_BYTES: usize = 4096;
 
-/// How many bytes at a token's end are hashed: its signature (32 bytes, RFC 7518 §3.2, in base64url). No two
-/// tokens that verified share one.
+/// How many characters a token's signature has at its end (32 bytes, RFC 7518 §3.2, in base64url).
 const SIGNATURE_CHARS: usize = 43;
 
-/// What a token is found by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Signature([u8; SIGNATURE_CHARS]);
+/// How many places there are for a token.
+const WAYS: usize = 8;
 
 /// Values by token. The whole token is compared, so no token is taken for another.
+///
+/// What is held verified, so its signature is a MAC: nobody chooses it who does not have the secret, and its first 16
+/// characters, 96 bits, are as good as random. They are hashed with a number that is drawn for each cache, so
+/// nobody knows either which tokens share their places.
 #[derive(Debug)]
 pub(crate) struct Cache<V> {
-    young: HashMap<Signature, Entry<V>, Keyed>,
-    old: HashMap<Signature, Entry<V>, Keyed>,
-    generation_size: usize,
+    sets: Vec<Vec<Entry<V>>>,
+    ways: usize,
+    factor: u64,
+    /// How often an entry was used or came.
+    uses: u64,
 }
-
-/// The hash of a signature. What is held verified, so a signature in the map is a MAC: nobody chooses it who does not have
-/// the secret, and its first 16 characters, 96 bits, are as good as random. Multiplied with a number that is drawn for each
-/// cache, nobody knows either which of them come close to each other.
-#[derive(Debug, Clone, Copy)]
-struct Keyed(u64);
 
 #[derive(Debug)]
 struct Entry<V> {
+    /// The part of the hash that did not choose the set.
+    tag: u32,
+    last_use: u64,
     token: Box<[u8]>,
     value: Rc<V>,
 }
@@ -42,97 +42,83 @@ struct Entry<V> {
 impl<V> Cache<V> {
     /// A cache of at most `max_entries`; 0 turns it off.
     pub(crate) fn new(max_entries: u32) -> Self {
-        let generation_size = usize::try_from(max_entries.div_ceil(2)).unwrap_or(usize::MAX);
-        let keyed = Keyed(RandomState::new().hash_one(()) | 1);
-        Self { young: HashMap::with_hasher(keyed), old: HashMap::with_hasher(keyed), generation_size }
+        let most = usize::try_from(max_entries).unwrap_or(usize::MAX);
+        let ways = most.min(WAYS);
+        let sets = most.checked_div(ways).unwrap_or_default();
+        Self {
+            sets: std::iter::repeat_with(Vec::new).take(sets).collect(),
+            ways,
+            factor: RandomState::new().hash_one(()) | 1,
+            uses: 0,
+        }
     }
 
     pub(crate) fn get(&mut self, token: &[u8]) -> Option<Rc<V>> {
-        let signature = Signature::of(token)?;
-        if let Some(entry) = self.young.get(&signature) {
-            return entry.of(token);
-        }
-        let value = self.old.get(&signature)?.of(token)?;
-        let entry = self.old.remove(&signature)?;
-        self.put(signature, entry);
-        Some(value)
+        let (hash, now) = (self.hash(token)?, self.tick());
+        let entry = self.set(hash)?.iter_mut().find(|entry| entry.is(hash, token))?;
+        entry.last_use = now;
+        Some(Rc::clone(&entry.value))
     }
 
     pub(crate) fn insert(&mut self, token: &[u8], value: &Rc<V>) {
-        if let Some(signature) = Signature::of(token)
-            && token.len() <= MAX_TOKEN_BYTES
-        {
-            self.put(signature, Entry { token: token.into(), value: Rc::clone(value) });
+        if token.len() > MAX_TOKEN_BYTES {
+            return;
+        }
+        let (last_use, ways) = (self.tick(), self.ways);
+        let Some(hash) = self.hash(token) else { return };
+        let Some(set) = self.set(hash) else { return };
+        let entry = Entry { tag: tag(hash), last_use, token: token.into(), value: Rc::clone(value) };
+        if set.len() < ways {
+            set.push(entry);
+        } else if let Some(oldest) = set.iter_mut().min_by_key(|entry| entry.last_use) {
+            *oldest = entry;
         }
     }
 
     pub(crate) fn remove(&mut self, token: &[u8]) {
-        if let Some(signature) = Signature::of(token) {
-            self.young.remove(&signature);
-            self.old.remove(&signature);
+        if let Some(hash) = self.hash(token)
+            && let Some(set) = self.set(hash)
+        {
+            set.retain(|entry| !entry.is(hash, token));
         }
     }
 
-    fn put(&mut self, signature: Signature, entry: Entry<V>) {
-        if self.generation_size == 0 {
-            return;
-        }
-        if self.young.len() >= self.generation_size {
-            let keyed = *self.young.hasher();
-            self.old = std::mem::replace(&mut self.young, HashMap::with_hasher(keyed));
-        }
-        self.young.insert(signature, entry);
-    }
-}
-
-impl Signature {
-    fn of(token: &[u8]) -> Option<Self> {
-        token.last_chunk().copied().map(Self)
-    }
-}
-
-impl std::hash::Hash for Signature {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        let (words, _) = self.0.as_chunks();
-        for word in words.iter().take(2) {
-            state.write_u64(u64::from_ne_bytes(*word));
-        }
-    }
-}
-
-impl BuildHasher for Keyed {
-    type Hasher = Multiplied;
-
-    fn build_hasher(&self) -> Multiplied {
-        Multiplied { factor: self.0, hash: 0 }
-    }
-}
-
-/// A [`Keyed`] hash under way.
-struct Multiplied {
-    factor: u64,
-    hash: u64,
-}
-
-impl Hasher for Multiplied {
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    fn tick(&mut self) -> u64 {
+        self.uses = self.uses.saturating_add(1);
+        self.uses
     }
 
-    fn write_u64(&mut self, word: u64) {
-        // A product's high bits depend on all bits of both factors; turned, they are the low ones, by which the map places.
-        self.hash = (self.hash ^ word).wrapping_mul(self.factor).rotate_left(32);
+    /// The hash of the token's signature; `None` where it is too short to have one.
+    fn hash(&self, token: &[u8]) -> Option<u64> {
+        let signature: &[u8; SIGNATURE_CHARS] = token.last_chunk()?;
+        let (words, _) = signature.as_chunks();
+        // A product's high bits depend on all bits of both factors; turned, they are the low ones of what comes next.
+        let mix = |hash: u64, word: &[u8; 8]| {
+            (hash ^ u64::from_ne_bytes(*word)).wrapping_mul(self.factor).rotate_left(32)
+        };
+        Some(words.iter().take(2).fold(0, mix))
     }
 
-    fn finish(&self) -> u64 {
-        self.hash
+    /// The places of what has this hash.
+    fn set(&mut self, hash: u64) -> Option<&mut Vec<Entry<V>>> {
+        // The high half of the hash as a fraction of all sets.
+        let count = u64::try_from(self.sets.len()).ok()?;
+        let index = (hash >> 32).wrapping_mul(count) >> 32;
+        self.sets.get_mut(usize::try_from(index).ok()?)
     }
 }
 
 impl<V> Entry<V> {
-    fn of(&self, token: &[u8]) -> Option<Rc<V>> {
-        same(&self.token, token).then(|| Rc::clone(&self.value))
+    fn is(&self, hash: u64, token: &[u8]) -> bool {
+        self.tag == tag(hash) && same(&self.token, token)
     }
+}
+
+/// The low half, which had no part in choosing the set.
+fn tag(hash: u64) -> u32 {
+    #[expect(clippy::cast_possible_truncation, reason = "that is what is wanted")]
+    let tag = hash as u32;
+    tag
 }
 
 /// Whether both are the same, eight bytes at a time: `==` goes byte by byte on wasm32, and tokens are
@@ -152,7 +138,7 @@ mod tests {
 
     impl<V> Cache<V> {
         fn len(&self) -> usize {
-            self.young.len().saturating_add(self.old.len())
+            self.sets.iter().map(Vec::len).sum()
         }
     }
 
@@ -172,6 +158,20 @@ mod tests {
         }
         assert_eq!(cache.get(&token("999")).as_deref(), Some(&999));
         assert_eq!(cache.get(&token("1")), None);
+    }
+
+    #[test]
+    fn tokens_spread_over_the_whole_of_it() {
+        let mut cache = Cache::new(4096);
+        for number in 0..4096_u32 {
+            let mac = hmac_sha256::Hash::hash(&number.to_le_bytes());
+            cache.insert(jwt_gate_token::base64url_encode(&mac).as_bytes(), &Rc::new(number));
+        }
+        assert!(
+            cache.len() > 3200,
+            "of 512 sets of 8, by chance 86 of 100 places are taken: {}",
+            cache.len()
+        );
     }
 
     #[test]
@@ -198,13 +198,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_removed_is_gone_from_both_generations() {
+    fn what_is_removed_is_gone() {
         let mut cache = Cache::new(2);
         cache.insert(&token("a"), &Rc::new(1));
         cache.insert(&token("b"), &Rc::new(2));
         cache.remove(&token("a"));
-        cache.remove(&token("b"));
-        assert_eq!((cache.get(&token("a")), cache.get(&token("b"))), (None, None));
+        assert_eq!((cache.get(&token("a")), cache.get(&token("b")).as_deref()), (None, Some(&2)));
     }
 
     #[test]

@@ -87,8 +87,7 @@ impl Gate {
         if stat_prefix.is_empty() || !stat_prefix.bytes().all(plain) {
             return Err(ConfigError::new("stat_prefix", "must be letters, digits, `_`, `-` and `.`"));
         }
-        let providers =
-            Providers::new(std::mem::take(&mut config.providers), environment, config.cache.max_entries)?;
+        let providers = Providers::new(&mut config, environment)?;
         let revocations = config.revocation.take();
         let revocations = revocations.map(|config| Revocations::new(config, &providers)).transpose()?;
         Ok(Self {
@@ -193,7 +192,7 @@ impl Gate {
         for identity in identities {
             pass.subject = pass.subject.or_else(|| identity.subject());
             if let Some(key) = provider(identity).and_then(Provider::filter_state_key) {
-                pass.filter_state.push((key.to_owned(), identity.verified().payload().to_vec()));
+                pass.filter_state.push((key.to_owned(), identity.payload().to_vec()));
             }
             for edit in identity.headers() {
                 match pass.edits.iter().find(|known| known.sets_what(edit)) {

@@ -1,21 +1,23 @@
 //! Who issues tokens, and one request's dealings with them.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use jwt_gate_token::{Expectations, Keyring, NumericDate, Refusal, VerifiedClaims, verify};
+use jwt_gate_token::{Expectations, Keyring, NumericDate, Refusal, TimeWindow, verify};
 use serde_json::{Map, Value};
 
 use crate::cache::Cache;
-use crate::config::{self, ConfigError};
+use crate::config::{self, Config, ConfigError};
 use crate::denial::Code;
 use crate::identity::IdentityHeaders;
 use crate::location::{Edit, Found, Locations};
-use crate::policy::{TextMatcher, Unmet};
+use crate::policy::{TextMatcher, Unmet, asked_claims};
 use crate::request::Request;
-use crate::revocation::Watch;
+use crate::revocation::{Revocable, Watch};
 use crate::secrets::{Environment, keyring};
+
+/// The most tokens that may be remembered. With tokens of the usual size it is more than Envoy's memory for a VM.
+const MAX_CACHE_ENTRIES: u32 = 1 << 20;
 
 /// One issuer of tokens.
 pub(crate) struct Provider {
@@ -27,6 +29,8 @@ pub(crate) struct Provider {
     forward: bool,
     headers: IdentityHeaders,
     filter_state_key: Option<String>,
+    /// The claims that rules ask for.
+    asked_claims: Vec<String>,
     cache: RefCell<Cache<Identity>>,
 }
 
@@ -34,12 +38,15 @@ pub(crate) struct Provider {
 #[derive(Debug)]
 pub(crate) struct Providers(Vec<Provider>);
 
-/// Who the caller is, according to one provider.
+/// Who the caller is, according to one provider: of a token's claims no more than this configuration can ask for, because
+/// thousands of them are remembered.
 #[derive(Debug)]
 pub(crate) struct Identity {
     provider: usize,
-    claims: VerifiedClaims,
-    subject: Option<Rc<str>>,
+    window: TimeWindow,
+    revocable: Revocable,
+    claims: Map<String, Value>,
+    payload: Box<[u8]>,
     headers: Vec<Edit>,
 }
 
@@ -65,6 +72,7 @@ impl Provider {
         name: String,
         config: config::Provider,
         environment: Environment<'_>,
+        asked_claims: Vec<String>,
         cache_entries: u32,
     ) -> Result<Self, ConfigError> {
         let field = format!("providers.{name}");
@@ -97,6 +105,7 @@ impl Provider {
             forward: config.forward,
             headers,
             filter_state_key: Some(config.payload_in_filter_state).filter(|key| !key.is_empty()),
+            asked_claims,
             cache: RefCell::new(Cache::new(cache_entries)),
             name,
         })
@@ -137,7 +146,16 @@ impl Provider {
             return Err(Refusal::Subject);
         }
         let headers = self.headers.edits(&claims)?;
-        Ok(Identity { provider, subject: claims.subject().map(Rc::from), claims, headers })
+        let (window, revocable) = (claims.window(), Revocable::of(&claims));
+        let (claims, payload) = claims.into_parts();
+        Ok(Identity {
+            provider,
+            window,
+            revocable,
+            claims: claims.into_iter().filter(|(name, _)| self.asked_claims.contains(name)).collect(),
+            payload: if self.filter_state_key.is_some() { payload.into() } else { Box::default() },
+            headers,
+        })
     }
 }
 
@@ -150,18 +168,24 @@ impl std::fmt::Debug for Provider {
 // === impl Providers ===
 
 impl Providers {
-    pub(crate) fn new(
-        providers: BTreeMap<String, config::Provider>,
-        environment: Environment<'_>,
-        cache_entries: u32,
-    ) -> Result<Self, ConfigError> {
+    /// Takes the providers out of `config`.
+    pub(crate) fn new(config: &mut Config, environment: Environment<'_>) -> Result<Self, ConfigError> {
+        let providers = std::mem::take(&mut config.providers);
+        if config.cache.max_entries > MAX_CACHE_ENTRIES {
+            let most = format!("is more than {MAX_CACHE_ENTRIES}");
+            return Err(ConfigError::new("cache.max_entries", most));
+        }
         if providers.is_empty() {
             return Err(ConfigError::new("providers", "is empty; at least one is needed to verify a token"));
         }
         let count = u32::try_from(providers.len()).unwrap_or(u32::MAX);
-        let share = cache_entries.checked_div(count).unwrap_or_default();
-        let compile = |(name, config)| Provider::new(name, config, environment, share);
-        providers.into_iter().map(compile).collect::<Result<_, _>>().map(Self)
+        let share = config.cache.max_entries.checked_div(count).unwrap_or_default();
+        let mut compiled = Vec::with_capacity(providers.len());
+        for (name, provider) in providers {
+            let asked_claims = asked_claims(&config.rules, &name);
+            compiled.push(Provider::new(name, provider, environment, asked_claims, share)?);
+        }
+        Ok(Self(compiled))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -188,17 +212,19 @@ impl Identity {
         self.provider
     }
 
+    /// The claims that rules ask for.
     pub(crate) fn claims(&self) -> &Map<String, Value> {
-        self.claims.members()
+        &self.claims
     }
 
-    pub(crate) fn verified(&self) -> &VerifiedClaims {
-        &self.claims
+    /// The payload, where it goes into filter state.
+    pub(crate) fn payload(&self) -> &[u8] {
+        &self.payload
     }
 
     /// `sub`, where there is one.
     pub(crate) fn subject(&self) -> Option<Rc<str>> {
-        self.subject.clone()
+        self.revocable.subject()
     }
 
     pub(crate) fn headers(&self) -> &[Edit] {
@@ -234,7 +260,7 @@ impl<'request> Session<'request> {
         }
         // Whether it was revoked is asked of a remembered token too.
         let answer = self.ask(provider).and_then(|identity| {
-            match self.revocations.and_then(|revocations| revocations.refusal(&identity.claims)) {
+            match self.revocations.and_then(|revocations| revocations.refusal(&identity.revocable)) {
                 Some(code) => Err(Unmet::Refused(code)),
                 None => Ok(identity),
             }
@@ -261,7 +287,7 @@ impl<'request> Session<'request> {
         if let Some(identity) = cache.get(&token) {
             self.cache_hits = self.cache_hits.saturating_add(1);
             // Time goes on while a token is remembered.
-            return match identity.claims.window().check(now) {
+            return match identity.window.check(now) {
                 Ok(()) => Ok(identity),
                 Err(refusal) => {
                     cache.remove(&token);

@@ -275,6 +275,26 @@ rules:
 }
 
 #[test]
+fn of_a_remembered_token_every_claim_is_known_that_any_rule_asks_for() {
+    let gate = gate(
+        "
+rules:
+  - {match: {prefix: /nested}, requires: {provider_name: app, claims: {user.role: [admin]}}}
+  - {match: {prefix: /dotted}, requires: {requires_all: [{provider_name: app, claims: {https://x.y/role: [admin]}}]}}
+  - {match: {prefix: /listed}, requires: {requires_any: [{provider_name: ops}, {provider_name: app, claims: {scope: [read]}}]}}
+  - {match: {prefix: /maybe}, requires: {allow_missing: {provider_name: app, claims: {level: [3]}}}}
+",
+    );
+    let admin = json!({"sub": "u", "user": {"role": "admin"}, "https://x.y/role": "admin", "scope": "read", "level": 3});
+    let (name, all) = bearer(&token(APP, admin));
+    let (_, none) = bearer(&token(APP, json!({"sub": "u", "user": {}, "scope": ["write"], "level": 4})));
+    for path in ["/nested", "/dotted", "/listed", "/maybe"].repeat(2) {
+        assert_eq!(outcome(&gate, path, &[(name, &all)]), "allowed", "{path}");
+        assert_eq!(outcome(&gate, path, &[(name, &none)]), "forbidden", "{path}");
+    }
+}
+
+#[test]
 fn without_the_time_no_token_is_judged_whatever_the_rule_and_what_is_public_passes() {
     let gate = gate(
         "

@@ -46,6 +46,12 @@ impl VerifiedClaims {
         &self.payload
     }
 
+    /// All claims, and the payload as [`VerifiedClaims::payload`] gives it.
+    #[must_use]
+    pub fn into_parts(self) -> (Map<String, Value>, Vec<u8>) {
+        (self.members, self.payload)
+    }
+
     /// When the token may be used, skew included. A cache asks it again on every use.
     #[must_use]
     pub fn window(&self) -> TimeWindow {

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::condition::Condition;
-use crate::config::{self, ConfigError};
+use crate::config::{self, ConfigError, Rule};
 use crate::denial::Code;
 use crate::provider::{Identity, Providers, Session};
 
@@ -29,6 +29,27 @@ pub(crate) enum Unmet {
     Missing,
     /// There is one, and it is no good or not enough.
     Refused(Code),
+}
+
+/// The claims that these rules ask of a token of `provider`, by their names in the token: of `a.b`, `a.b` itself and the
+/// object `a` ([`jwt_gate_token::lookup`]).
+pub(crate) fn asked_claims(rules: &[Rule], provider: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut requirements: Vec<&config::Requirement> =
+        rules.iter().filter_map(|rule| rule.requires.as_ref()).collect();
+    while let Some(requirement) = requirements.pop() {
+        if requirement.provider_name.as_deref() == Some(provider) {
+            for path in requirement.claims.keys() {
+                names.push(path.clone());
+                names.extend(path.split_once('.').map(|(object, _)| object.to_owned()));
+            }
+        }
+        let lists = [&requirement.requires_any, &requirement.requires_all];
+        requirements.extend(lists.into_iter().flatten().flat_map(|list| &list.0));
+        let inner = [&requirement.allow_missing, &requirement.allow_missing_or_failed];
+        requirements.extend(inner.into_iter().flatten().map(|inner| &**inner));
+    }
+    names
 }
 
 impl Requirement {

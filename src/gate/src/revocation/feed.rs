@@ -3,10 +3,10 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use jwt_gate_token::{INTERNAL_AUDIENCE, Keyring, NumericDate, VerifiedClaims, issue};
+use jwt_gate_token::{INTERNAL_AUDIENCE, Keyring, NumericDate, issue};
 use serde_json::json;
 
-use super::list::{List, Page};
+use super::list::{List, Page, Revocable};
 use crate::config::{ConfigError, Revocation, WhenStale};
 use crate::denial::Code;
 
@@ -133,8 +133,8 @@ impl Watch {
     }
 
     /// Why a token that verified is refused all the same; `None` where it is not.
-    pub(crate) fn refusal(&self, claims: &VerifiedClaims) -> Option<Code> {
-        if self.list.borrow().holds(claims) {
+    pub(crate) fn refusal(&self, token: &Revocable) -> Option<Code> {
+        if self.list.borrow().holds(token) {
             return Some(Code::Token(jwt_gate_token::Refusal::Revoked));
         }
         let deny = self.state.get() != State::Fresh && self.when_stale == WhenStale::Deny;
@@ -252,11 +252,12 @@ mod tests {
         Watch::new(for_tests::revocation(config), 60).unwrap()
     }
 
-    fn claims(claims: Value) -> VerifiedClaims {
+    /// The token of these claims.
+    fn token(claims: Value) -> Revocable {
         let mut claims = claims.as_object().unwrap().clone();
         claims.insert("exp".to_owned(), json!(NOW + 600.0));
         let token = issue(&keyring(), &claims).unwrap();
-        verify(&token, &keyring(), &Expectations::default(), NOW).unwrap()
+        Revocable::of(&verify(&token, &keyring(), &Expectations::default(), NOW).unwrap())
     }
 
     fn answer(watch: &Watch, body: Value) -> Answer {
@@ -273,7 +274,7 @@ mod tests {
         let watch = watch("allow");
         let page = json!({"cursor": "c1", "jti": [["j1", NOW + 600.0]], "sub": [["u1", NOW, NOW + 600.0]]});
         assert_eq!(answer(&watch, page), Answer::Complete);
-        let code = |value: Value| watch.refusal(&claims(value)).map(Code::as_str);
+        let code = |value: Value| watch.refusal(&token(value)).map(Code::as_str);
         assert_eq!(code(json!({"jti": "j1", "sub": "u2"})), Some("revoked"));
         assert_eq!(code(json!({"jti": "j2", "sub": "u1", "iat": NOW - 1.0})), Some("revoked"));
         assert_eq!(code(json!({"jti": "j2", "sub": "u1"})), Some("revoked"));
@@ -345,7 +346,7 @@ mod tests {
         let watch = watch("allow");
         answer(&watch, json!({"cursor": "c9", "jti": [["j1", NOW + 600.0]]}));
         assert_eq!(answer(&watch, json!({"cursor": "d1", "reset": true, "jti": []})), Answer::Complete);
-        assert!(watch.refusal(&claims(json!({"jti": "j1"}))).is_some());
+        assert!(watch.refusal(&token(json!({"jti": "j1"}))).is_some());
     }
 
     #[test]
@@ -356,11 +357,11 @@ mod tests {
         let mut new = watch("deny");
         assert!(new.join(&old));
         assert_eq!(path(&new), "/internal/revocations?since=c1");
-        assert!(new.refusal(&claims(json!({"jti": "j1"}))).is_some());
-        assert_eq!(new.refusal(&claims(json!({"jti": "j2"}))), None, "it is as fresh as the old one");
+        assert!(new.refusal(&token(json!({"jti": "j1"}))).is_some());
+        assert_eq!(new.refusal(&token(json!({"jti": "j2"}))), None, "it is as fresh as the old one");
         assert_eq!(new.age_seconds(5.0), Some(4.0));
         answer(&new, json!({"cursor": "c2", "jti": [["j2", NOW + 600.0]]}));
-        assert!(old.refusal(&claims(json!({"jti": "j2"}))).is_some(), "there is one list for both");
+        assert!(old.refusal(&token(json!({"jti": "j2"}))).is_some(), "there is one list for both");
         assert_eq!(new.entries(), 2);
     }
 
@@ -382,7 +383,7 @@ mod tests {
     #[test]
     fn when_stale_decides_while_the_list_is_too_old_or_not_there_yet() {
         let (allow, deny) = (watch("allow"), watch("deny"));
-        let good = claims(json!({"jti": "j"}));
+        let good = token(json!({"jti": "j"}));
         assert_eq!(allow.refusal(&good), None);
         assert_eq!(deny.refusal(&good), Some(Code::RevocationStale));
         for (watch, allowed) in [(&allow, true), (&deny, false)] {

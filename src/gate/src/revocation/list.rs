@@ -1,5 +1,7 @@
 //! What is revoked.
 
+use std::rc::Rc;
+
 use jwt_gate_token::{NumericDate, VerifiedClaims};
 use serde::Deserialize;
 
@@ -7,6 +9,14 @@ use super::table::Table;
 
 /// The most revocations that are kept: 64 MiB of them.
 const MAX_ENTRIES: usize = 4 * 1024 * 1024;
+
+/// That of a token by which it can be revoked.
+#[derive(Debug)]
+pub(crate) struct Revocable {
+    id: Option<Box<str>>,
+    subject: Option<Rc<str>>,
+    issued_at: Option<NumericDate>,
+}
 
 /// A page of the companion's feed (docs/companion.md). Members that are not named here are for others.
 #[derive(Debug, Deserialize)]
@@ -72,14 +82,28 @@ impl List {
         true
     }
 
-    /// Whether the token of these claims was revoked. A token of a revoked subject that does not say when
-    /// it was issued is.
-    pub(super) fn holds(&self, claims: &VerifiedClaims) -> bool {
-        if claims.id().is_some_and(|jti| self.tokens.get(jti).is_some()) {
+    /// Whether the token was revoked. A token of a revoked subject that does not say when it was issued is.
+    pub(super) fn holds(&self, token: &Revocable) -> bool {
+        if token.id.as_deref().is_some_and(|jti| self.tokens.get(jti).is_some()) {
             return true;
         }
-        let issued_before = claims.subject().and_then(|subject| self.subjects.get(subject));
-        issued_before.is_some_and(|issued_before| claims.issued_at().is_none_or(|iat| iat < issued_before))
+        let issued_before = token.subject.as_deref().and_then(|subject| self.subjects.get(subject));
+        issued_before.is_some_and(|issued_before| token.issued_at.is_none_or(|iat| iat < issued_before))
+    }
+}
+
+impl Revocable {
+    pub(crate) fn of(claims: &VerifiedClaims) -> Self {
+        Self {
+            id: claims.id().map(Box::from),
+            subject: claims.subject().map(Rc::from),
+            issued_at: claims.issued_at(),
+        }
+    }
+
+    /// `sub`, where there is one.
+    pub(crate) fn subject(&self) -> Option<Rc<str>> {
+        self.subject.clone()
     }
 }
 

@@ -11,3 +11,4 @@ mod list;
 mod table;
 
 pub use feed::{Answer, Call, Change, Watch};
+pub(crate) use list::Revocable;
