@@ -61,7 +61,7 @@ fn main_of(input: &[u8]) {
 fn refusal(gate: &Gate, request: &Request) -> Rc<jwt_gate::Reply> {
     match gate.decide(request, NOW).verdict {
         Verdict::Refuse(_, reply) => reply,
-        Verdict::Pass(_) => Rc::new(jwt_gate::Reply::Grpc { status: 0, message: "" }),
+        Verdict::Pass(_) | Verdict::Undecided => Rc::new(jwt_gate::Reply::Grpc { status: 0, message: "" }),
     }
 }
 

@@ -206,7 +206,7 @@ fn selected(only: &[Contender]) -> Vec<Contender> {
 /// Builds and fetches what these contenders are made of; `$JWT_GATE_WASM` and `$JWT_GATE_AUTH` stand for the two
 /// programs where they are built already.
 fn parts(workspace: &Workspace, contenders: &[Contender], services: bool) -> Result<Parts> {
-    say::step("Building the gate and the empty filter");
+    say::step("Building the gate, and filters that do less");
     let empty = empty::build(workspace)?;
     let built = |variable| env::var_os(variable).map(PathBuf::from);
     let gate = built("JWT_GATE_WASM").map_or_else(wasm::build, Ok)?;
@@ -217,7 +217,7 @@ fn parts(workspace: &Workspace, contenders: &[Contender], services: bool) -> Res
     let fastapi = (services && contenders.contains(&Contender::Fastapi)).then(|| python::install(workspace));
     Ok(Parts {
         envoy: envoy::locate()?,
-        modules: Modules { gate, empty: empty.trimmed, untrimmed: empty.untrimmed },
+        modules: Modules { gate, empty: empty.trimmed, untrimmed: empty.untrimmed, floor: empty.floor },
         companion: companion.transpose()?,
         fastapi: fastapi.transpose()?,
     })

@@ -21,6 +21,10 @@ pub(super) enum Contender {
     Empty,
     /// The same with all exports of the SDK.
     EmptyUntrimmed,
+    /// A wasm filter that makes the hostcalls which the gate's work takes, and nothing else.
+    Floor,
+    /// The same, and an HMAC-SHA-256 of the token.
+    FloorHmac,
     /// jwt-gate.
     Gate,
     /// Envoy's filter that asks a service; the service is the companion.
@@ -42,6 +46,8 @@ impl Contender {
             Self::Lua => "lua",
             Self::Empty => "empty",
             Self::EmptyUntrimmed => "empty-untrimmed",
+            Self::Floor => "floor",
+            Self::FloorHmac => "floor-hmac",
             Self::Gate => "gate",
             Self::ExtAuthz => "ext_authz",
             Self::FastapiPlain => "fastapi-plain",
@@ -58,6 +64,8 @@ impl Contender {
             Self::Lua => "Lua, doing nothing",
             Self::Empty => "empty wasm filter",
             Self::EmptyUntrimmed => "the same, untrimmed",
+            Self::Floor => "its hostcalls alone",
+            Self::FloorHmac => "the same and HMAC",
             Self::Gate => "jwt-gate",
             Self::ExtAuthz => "ext_authz, companion",
             Self::FastapiPlain => "FastAPI, no check",
@@ -104,6 +112,8 @@ impl Contender {
             Self::JwtAuthnCache => matches!(workload, Seen | Fresh | Cookie | Claims),
             Self::Lua | Self::Empty => matches!(workload, Seen | Public),
             Self::EmptyUntrimmed => workload == Public,
+            Self::Floor => workload != Workload::BadSignature,
+            Self::FloorHmac => workload == Fresh,
             Self::ExtAuthz => matches!(workload, Seen | Fresh | Workload::None),
             Self::FastapiPlain | Self::Fastapi => matches!(workload, Seen | Fresh),
         }

@@ -1,4 +1,5 @@
-//! The wasm filter that does nothing, whole and trimmed.
+//! What the gate is measured against: the wasm filter that does nothing, whole and trimmed, and the one that makes the
+//! hostcalls that any such filter makes.
 
 use std::fs;
 use std::path::PathBuf;
@@ -22,17 +23,24 @@ const NEEDED: &[&str] = &[
     "proxy_on_delete",
 ];
 
-/// The paths of the two.
+/// Their paths.
 pub(super) struct Empty {
     pub(super) trimmed: PathBuf,
     pub(super) untrimmed: PathBuf,
+    pub(super) floor: PathBuf,
 }
 
-/// Builds both.
+/// Builds them.
 pub(super) fn build(workspace: &Workspace) -> Result<Empty> {
-    let module = wasm::link(&wasm::standard_library()?, workspace, "jwt-gate-empty-filter", "empty_filter")?;
+    let std = wasm::standard_library()?;
+    let module = wasm::link(&std, workspace, "jwt-gate-empty-filter", "empty_filter")?;
     let at = |name: &str| workspace.target.join(name);
-    let built = Empty { trimmed: at("empty_filter.trimmed.wasm"), untrimmed: at("empty_filter.wasm") };
+    let built = Empty {
+        trimmed: at("empty_filter.trimmed.wasm"),
+        untrimmed: at("empty_filter.wasm"),
+        floor: at("floor_filter.wasm"),
+    };
+    fs::write(&built.floor, wasm::link(&std, workspace, "jwt-gate-floor-filter", "floor_filter")?)?;
     fs::write(&built.untrimmed, &module)?;
     fs::write(&built.trimmed, wasm::trimmed(&module, NEEDED)?)?;
     Ok(built)

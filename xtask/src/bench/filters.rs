@@ -14,6 +14,7 @@ pub(super) struct Modules {
     pub(super) gate: PathBuf,
     pub(super) empty: PathBuf,
     pub(super) untrimmed: PathBuf,
+    pub(super) floor: PathBuf,
 }
 
 /// How many tokens whoever remembers tokens remembers: the gate's default.
@@ -26,9 +27,14 @@ pub(super) fn filters(contender: Contender, listener: Listener, modules: &Module
         Contender::JwtAuthn => vec![jwt_authn(listener, false)],
         Contender::JwtAuthnCache => vec![jwt_authn(listener, true)],
         Contender::Lua => vec![lua()],
-        Contender::Empty => vec![wasm("empty", &modules.empty, &json!({}))],
-        Contender::EmptyUntrimmed => vec![wasm("empty", &modules.untrimmed, &json!({}))],
-        Contender::Gate => vec![wasm(listener.name(), &modules.gate, &gate(listener))],
+        Contender::Empty => vec![wasm("empty", "bench", &modules.empty, &json!({}))],
+        Contender::EmptyUntrimmed => vec![wasm("empty", "bench", &modules.untrimmed, &json!({}))],
+        // It knows one configuration for a VM.
+        Contender::Floor => {
+            vec![wasm(listener.name(), listener.name(), &modules.floor, &json!({"does": listener.name()}))]
+        }
+        Contender::FloorHmac => vec![wasm("hmac", "bench", &modules.floor, &json!({"does": "hmac"}))],
+        Contender::Gate => vec![wasm(listener.name(), "bench", &modules.gate, &gate(listener))],
         Contender::ExtAuthz => vec![ext_authz()],
     }
 }
@@ -80,8 +86,8 @@ fn gate(listener: Listener) -> Value {
     })
 }
 
-/// A wasm filter, in the one VM that a worker has for this module.
-fn wasm(name: &str, module: &Path, configuration: &Value) -> Value {
+/// A wasm filter, in the one VM that a worker has for this module and `vm`.
+fn wasm(name: &str, vm: &str, module: &Path, configuration: &Value) -> Value {
     json!({
         "name": name,
         "typed_config": {
@@ -91,7 +97,7 @@ fn wasm(name: &str, module: &Path, configuration: &Value) -> Value {
                 "root_id": name,
                 "failure_policy": "FAIL_CLOSED",
                 "vm_config": {
-                    "vm_id": "bench",
+                    "vm_id": vm,
                     "runtime": "envoy.wasm.runtime.v8",
                     "code": {"local": {"filename": module}},
                 },

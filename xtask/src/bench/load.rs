@@ -18,6 +18,8 @@ use super::workload::{COOKIE, Workload};
 /// Kept alive, as a load balancer in front of Envoy keeps them.
 pub(super) const CONNECTIONS: u32 = 16;
 
+const INTERRUPT_INTERVAL: Duration = Duration::from_millis(20);
+
 /// What wrk prints when it is done.
 pub(super) const DONE: &str = r#"
 done = function(summary)
@@ -104,9 +106,8 @@ impl Held {
     /// Ends it; an error where not all of its requests were answered as they should be.
     pub(super) fn end(mut self) -> Result<Count> {
         self.signal(Signal::CONT)?;
-        self.signal(Signal::INT)?;
         let wrk = self.wrk.take().context("wrk has ended")?;
-        count(&wrk.wait_with_output()?, self.refused)
+        count(&interrupt(wrk)?, self.refused)
     }
 
     fn signal(&self, signal: Signal) -> Result<()> {
@@ -127,10 +128,18 @@ impl Drop for Held {
 /// Runs wrk for a `turn` with a script that ends with [`DONE`].
 pub(super) fn wrk(script: &Path, url: &str, turn: Duration, refused: bool) -> Result<Count> {
     let wrk = start(script, url)?;
-    // Its own clock knows whole seconds only; interrupted, it ends within a tenth of one and tells all the same.
     thread::sleep(turn);
-    kill_process(Pid::from_child(&wrk), Signal::INT)?;
-    count(&wrk.wait_with_output()?, refused)
+    count(&interrupt(wrk)?, refused)
+}
+
+/// Ends it before its time is over, of which its own clock knows whole seconds only; it tells all the same.
+fn interrupt(mut wrk: Child) -> Result<Output> {
+    // Again and again: it sleeps on if the kernel hands the signal to another thread than the one that sleeps.
+    while wrk.try_wait()?.is_none() {
+        kill_process(Pid::from_child(&wrk), Signal::INT)?;
+        thread::sleep(INTERRUPT_INTERVAL);
+    }
+    Ok(wrk.wait_with_output()?)
 }
 
 /// Starts a wrk that ends when it is told to.

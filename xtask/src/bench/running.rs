@@ -104,7 +104,7 @@ impl Running {
 
     /// Whether it turns this workload's requests away.
     pub(super) fn refuses(&self, workload: Workload) -> bool {
-        self.contender.verifies() && workload.is_refused()
+        (self.contender.verifies() || self.contender == Contender::Floor) && workload.is_refused()
     }
 
     /// Loads it for a `turn`.
