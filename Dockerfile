@@ -16,12 +16,14 @@ COPY Cargo.toml Cargo.lock ./
 COPY .cargo .cargo
 COPY src/token/Cargo.toml src/token/
 COPY src/gate/Cargo.toml src/gate/
+COPY src/gate/config/Cargo.toml src/gate/config/
 COPY src/companion/Cargo.toml src/companion/
 COPY tests/Cargo.toml tests/
 COPY xtask/Cargo.toml xtask/
 COPY xtask/empty-filter/Cargo.toml xtask/empty-filter/
+COPY xtask/floor-filter/Cargo.toml xtask/floor-filter/
 COPY xtask/alone/Cargo.toml xtask/alone/
-RUN for crate in src/token src/gate src/companion tests xtask xtask/empty-filter xtask/alone; do \
+RUN for crate in src/token src/gate src/gate/config src/companion tests xtask xtask/empty-filter xtask/floor-filter xtask/alone; do \
         mkdir -p "$crate/src" && echo '//! Stands in.' > "$crate/src/lib.rs"; \
     done \
     && for program in src/companion xtask; do printf '//! Stands in.\nfn main() {}\n' > "$program/src/main.rs"; done \

@@ -15,7 +15,6 @@
 
 mod boundary;
 mod cache;
-pub mod config;
 mod denial;
 mod gate;
 #[cfg(target_arch = "wasm32")]
@@ -33,6 +32,7 @@ mod secrets;
 
 pub use denial::Code;
 pub use gate::{Decision, Edit, Gate, Pass, Verdict};
+pub use jwt_gate_config as config;
 pub use reply::Reply;
 pub use request::Request;
 pub use revocation::{Answer, Call, Change, Watch};

@@ -42,7 +42,7 @@ fn from_sources(
                         .extend(list.map_err(|error| ConfigError::new(&field, format!("${name}: {error}")))?);
                 }
                 Some(value) => {
-                    let secret = Secret::from_encoded(&value, source.encoding.into());
+                    let secret = Secret::from_encoded(&value, encoding(source.encoding));
                     secrets
                         .push(secret.map_err(|error| ConfigError::new(&field, format!("${name} {error}")))?);
                 }
@@ -58,7 +58,7 @@ fn from_sources(
                 }
             },
             (None, Some(text)) => {
-                let secret = Secret::from_encoded(text, source.encoding.into());
+                let secret = Secret::from_encoded(text, encoding(source.encoding));
                 secrets.push(secret.map_err(|error| ConfigError::new(format!("{field}.inline"), error))?);
             }
             _ => return Err(ConfigError::new(field, "needs exactly one of env and inline")),
@@ -113,25 +113,25 @@ fn from_jwk(key: &Map<String, Value>, field: &str) -> Result<(Secret, String), C
     Ok((secret, kid))
 }
 
-impl From<SecretEncoding> for Encoding {
-    fn from(encoding: SecretEncoding) -> Self {
-        match encoding {
-            SecretEncoding::Utf8 => Self::Utf8,
-            SecretEncoding::Base64url => Self::Base64Url,
-            SecretEncoding::Hex => Self::Hex,
-        }
+fn encoding(encoding: SecretEncoding) -> Encoding {
+    match encoding {
+        SecretEncoding::Utf8 => Encoding::Utf8,
+        SecretEncoding::Base64url => Encoding::Base64Url,
+        SecretEncoding::Hex => Encoding::Hex,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::for_tests;
+    use crate::config;
 
     const GOOD: &str = "0123456789abcdef0123456789abcdef";
 
     fn source(text: &str) -> SecretSource {
-        for_tests::secret_source(serde_json::from_str(text).unwrap())
+        let config = format!(r#"{{"providers": {{"app": {{"secrets": [{text}]}}}}}}"#);
+        let mut provider = config::read(config.as_bytes()).unwrap().providers.remove("app").unwrap();
+        provider.secrets.remove(0)
     }
 
     fn read(sources: &[&str], environment: &[(&str, &str)]) -> Result<Vec<String>, String> {

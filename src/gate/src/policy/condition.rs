@@ -39,8 +39,8 @@ impl Condition {
             Some(Value::Array(items)) => items.iter().any(|item| self.allows(item)),
             // RFC 8693 §4.2: a space-separated list.
             Some(Value::String(words)) if self.path == "scope" => {
-                words.split(' ').any(|word| self.values.iter().any(|value| value.is_text(word)))
-                    || self.values.iter().any(|value| value.is_text(words))
+                words.split(' ').any(|word| self.values.iter().any(|value| is_text(value, word)))
+                    || self.values.iter().any(|value| is_text(value, words))
             }
             Some(value) => self.allows(value),
             None => false,
@@ -49,7 +49,7 @@ impl Condition {
 
     fn allows(&self, claim: &Value) -> bool {
         self.values.iter().any(|value| match (value, claim) {
-            (ClaimValue::Text(_), Value::String(text)) => value.is_text(text),
+            (ClaimValue::Text(_), Value::String(text)) => is_text(value, text),
             (ClaimValue::Number(number), Value::Number(claim)) => claim.as_i64() == Some(*number),
             (ClaimValue::Flag(flag), Value::Bool(claim)) => flag == claim,
             _ => false,
@@ -57,10 +57,8 @@ impl Condition {
     }
 }
 
-impl ClaimValue {
-    fn is_text(&self, text: &str) -> bool {
-        matches!(self, Self::Text(value) if value == text)
-    }
+fn is_text(value: &ClaimValue, text: &str) -> bool {
+    matches!(value, ClaimValue::Text(value) if value == text)
 }
 
 #[cfg(test)]

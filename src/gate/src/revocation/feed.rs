@@ -237,7 +237,7 @@ fn is_cursor(cursor: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::for_tests;
+    use crate::config;
     use jwt_gate_token::{Expectations, Secret, verify};
     use serde_json::Value;
 
@@ -249,7 +249,14 @@ mod tests {
 
     fn watch(when_stale: &str) -> Watch {
         let config = json!({"cluster": "companion", "when_stale": when_stale});
-        Watch::new(for_tests::revocation(config), 60).unwrap()
+        Watch::new(revocation(config), 60).unwrap()
+    }
+
+    fn revocation(value: Value) -> Revocation {
+        config::read(json!({"providers": {}, "revocation": value}).to_string().as_bytes())
+            .unwrap()
+            .revocation
+            .unwrap()
     }
 
     /// The token of these claims.
@@ -374,7 +381,7 @@ mod tests {
             (json!({"cluster": "companion", "path": "/other"}), 60),
             (json!({"cluster": "companion"}), 120),
         ] {
-            let mut new = Watch::new(for_tests::revocation(config), skew).unwrap();
+            let mut new = Watch::new(revocation(config), skew).unwrap();
             assert!(!new.join(&old));
             assert_eq!((new.entries(), path(&new).contains("since")), (0, false));
         }
@@ -411,7 +418,7 @@ mod tests {
                 "revocation.max_staleness_ms",
             ),
         ] {
-            let error = Watch::new(for_tests::revocation(config), 60).err();
+            let error = Watch::new(revocation(config), 60).err();
             assert_eq!(error.as_ref().map(ConfigError::field), Some(field));
         }
     }

@@ -1,8 +1,11 @@
-//! The configuration as a user writes it: the contract's §3.
+//! The configuration of jwt-gate's filter as a user writes it.
 //!
 //! [`read`] takes it in any of the three forms in which it arrives and gives the types below, or one error
 //! that names the field. What the types cannot say (a provider that does not exist, a weak secret) is found
-//! when [`crate::Gate::new`] compiles them.
+//! when the filter compiles them.
+//!
+//! A crate of its own, because it runs once where the rest runs on each request: this is compiled to be small,
+//! that to be fast.
 
 mod document;
 mod error;
@@ -14,6 +17,4 @@ mod yaml;
 
 pub use document::read;
 pub use error::ConfigError;
-#[cfg(test)]
-pub(crate) use reader::for_tests;
 pub use types::*;

@@ -249,19 +249,3 @@ fn cache_size(node: Node) -> Result<CacheSize, ConfigError> {
     let mut fields = node.fields(&["max_entries"])?;
     Ok(CacheSize { max_entries: fields.u32("max_entries")?.unwrap_or_else(default_max_entries) })
 }
-
-/// Parts of a configuration, for the tests of what is made of them.
-#[cfg(test)]
-pub(crate) mod for_tests {
-    use serde_json::Value;
-
-    use super::{Node, Revocation, SecretSource};
-
-    pub(crate) fn revocation(value: Value) -> Revocation {
-        super::revocation(Node::document(value)).unwrap()
-    }
-
-    pub(crate) fn secret_source(value: Value) -> SecretSource {
-        super::secret_source(Node::document(value)).unwrap()
-    }
-}
