@@ -5,7 +5,7 @@ use jwt_gate_token::{Refusal, VerifiedClaims};
 
 use crate::app::App;
 use crate::http::problem::Problem;
-use crate::store::User;
+use crate::store::{Holder, User};
 
 /// A request's token and where it was.
 #[derive(Debug, Clone, Copy)]
@@ -84,10 +84,20 @@ impl App {
         if changes_state {
             self.origins.check(headers, presented.from_cookie)?;
         }
-        let claims = self.check_token(presented.token).await??;
-        let subject = claims.subject().ok_or(Refusal::Subject)?;
-        let user = self.store.user_by_id(subject).await?.filter(|user| !user.disabled);
-        Ok(Caller { user: user.ok_or(Refusal::Subject)?, claims, from_cookie: presented.from_cookie })
+        let claims = self.tokens.verify(presented.token)?;
+        let holder = match claims.subject() {
+            Some(subject) => self.store.holder(claims.id(), subject, claims.issued_at()).await?,
+            None => None,
+        };
+        match holder {
+            Some(Holder { revoked: true, .. }) => Err(Refusal::Revoked.into()),
+            Some(Holder { user, .. }) if !user.disabled => {
+                Ok(Caller { user, claims, from_cookie: presented.from_cookie })
+            }
+            Some(_) => Err(Refusal::Subject.into()),
+            // The account is gone. Whether its token was taken back as well is still worth to be told.
+            None => Err(self.check_token(presented.token).await?.err().unwrap_or(Refusal::Subject).into()),
+        }
     }
 }
 

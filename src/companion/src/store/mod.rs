@@ -18,7 +18,7 @@ mod sessions;
 mod users;
 
 pub use feed::{Entry, Page, Position};
-pub use revocations::RevokeUser;
+pub use revocations::{Holder, RevokeUser};
 pub use sessions::Session;
 pub use users::{NewUser, User};
 

@@ -1,6 +1,6 @@
 //! What is revoked, and until when it has to be remembered.
 
-use super::{Store, StoreError, on_pool};
+use super::{Store, StoreError, User, on_pool};
 use crate::id::random_tag;
 
 /// A gate may accept a token for a while after it expired (`clock_skew_seconds`), and two machines' clocks may
@@ -30,6 +30,24 @@ pub struct RevokeUser<'store> {
     pub new_password: Option<(&'store str, &'store str)>,
 }
 
+/// The account that a token speaks of.
+#[derive(Debug, sqlx::FromRow)]
+pub struct Holder {
+    /// The account.
+    #[sqlx(flatten)]
+    pub user: User,
+    /// Whether the token is revoked.
+    pub revoked: bool,
+}
+
+/// `iat` in whole seconds. The instants of revocations are whole seconds, so `before` is the same for the floor. A token
+/// without `iat` may be of any age.
+fn floor(issued_at: Option<f64>) -> i64 {
+    #[expect(clippy::cast_possible_truncation, reason = "`as` saturates, which keeps the order")]
+    let floor = issued_at.map_or(i64::MIN, |seconds| seconds.floor() as i64);
+    floor
+}
+
 impl Store {
     /// Whether a token with these claims is revoked. `issued_at` is in seconds.
     ///
@@ -41,20 +59,39 @@ impl Store {
         subject: Option<&str>,
         issued_at: Option<f64>,
     ) -> Result<bool, StoreError> {
-        // The instants of revocations are whole seconds, so `before` is the same for the floor. A token
-        // without `iat` may be of any age.
-        #[expect(clippy::cast_possible_truncation, reason = "`as` saturates, which keeps the order")]
-        let issued_at = issued_at.map_or(i64::MIN, |seconds| seconds.floor() as i64);
         let (revoked,): (bool,) = on_pool!(self, pool => sqlx::query_as(
             "SELECT EXISTS (SELECT 1 FROM revocations WHERE jti = $1) \
              OR EXISTS (SELECT 1 FROM revocations WHERE subject = $2 AND issued_before_seconds > $3) \
              OR EXISTS (SELECT 1 FROM users WHERE id = $2 AND valid_from_seconds > $3)")
             .bind(jti)
             .bind(subject)
-            .bind(issued_at)
+            .bind(floor(issued_at))
             .fetch_one(pool)
             .await)?;
         Ok(revoked)
+    }
+
+    /// The account behind a token with these claims, and whether the token is revoked; `None` where there is no such
+    /// account. One statement, because each is a trip to another thread or machine.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn holder(
+        &self,
+        jti: Option<&str>,
+        subject: &str,
+        issued_at: Option<f64>,
+    ) -> Result<Option<Holder>, StoreError> {
+        on_pool!(self, pool => sqlx::query_as(
+            "SELECT users.*, (EXISTS (SELECT 1 FROM revocations WHERE jti = $1) \
+             OR EXISTS (SELECT 1 FROM revocations WHERE subject = $2 AND issued_before_seconds > $3) \
+             OR valid_from_seconds > $3) AS revoked FROM users WHERE id = $2")
+            .bind(jti)
+            .bind(subject)
+            .bind(floor(issued_at))
+            .fetch_optional(pool)
+            .await
+            .map_err(StoreError::from))
     }
 
     /// Ends sessions for good: their tokens are revoked and their rows removed, all or none. A token that is
