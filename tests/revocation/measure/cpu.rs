@@ -1,4 +1,4 @@
-//! Time on the processor and memory of other processes, as Linux tells them.
+//! Time on the processor, memory and open files of other processes, as Linux tells them.
 
 use std::fs;
 
@@ -19,4 +19,9 @@ pub(crate) fn resident_kib(id: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{id}/status")).expect("the process runs");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
     line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+/// How many files and sockets process `id` has open.
+pub(crate) fn descriptors(id: u32) -> usize {
+    fs::read_dir(format!("/proc/{id}/fd")).map_or(0, Iterator::count)
 }

@@ -14,6 +14,7 @@ mod traffic;
 mod companion;
 mod cpu;
 mod delay;
+mod everything;
 mod look_up;
 mod memory;
 mod numbers;

@@ -25,6 +25,8 @@ use crate::throttle::Throttle;
 
 /// How often expired sessions and revocations are removed.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(3600);
+/// How often the durations of requests are summed up.
+const SUM_UP_INTERVAL: Duration = Duration::from_secs(5);
 
 pub(super) fn run(options: &ServeOptions) -> Done {
     start_logging(options)?;
@@ -65,8 +67,9 @@ async fn serve(options: &ServeOptions) -> Done {
     };
     let serve = |listener, router| tokio::spawn(server::serve(listener, router, limits, stop.clone()));
     let public = serve(public, public_router(Arc::clone(&app)));
-    let private = serve(private, private_router(Arc::clone(&app), metrics));
+    let private = serve(private, private_router(Arc::clone(&app), metrics.clone()));
 
+    tokio::spawn(metrics.sum_up(SUM_UP_INTERVAL));
     tokio::spawn(forget_what_has_expired(Arc::clone(&app)));
     signals.wait().await;
     tracing::info!("ending: requests under way are answered first");
