@@ -8,6 +8,10 @@ use std::sync::OnceLock;
 use jwt_gate_token::{Keyring, Secret, issue};
 use serde_json::{Value, json};
 
+#[path = "../../src/gate/tests/oracle/readings.rs"]
+#[allow(dead_code, reason = "the targets use more of it")]
+mod readings;
+
 /// The time at which every target lives.
 pub const NOW: f64 = 1_700_000_000.0;
 
@@ -93,19 +97,5 @@ pub fn holds(text: &[u8], part: &[u8]) -> bool {
 
 /// `text` with every escape decoded, once.
 pub fn percent_decoded(text: &[u8]) -> Vec<u8> {
-    let digit = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16));
-    let (mut decoded, mut at) = (Vec::new(), 0);
-    while let Some(byte) = text.get(at) {
-        match (byte, digit(text.get(at + 1)), digit(text.get(at + 2))) {
-            (b'%', Some(high), Some(low)) => {
-                decoded.push(u8::try_from(high * 16 + low).expect("two digits are a byte"));
-                at += 3;
-            }
-            _ => {
-                decoded.push(*byte);
-                at += 1;
-            }
-        }
-    }
-    decoded
+    readings::percent_decoded(text)
 }

@@ -14,6 +14,9 @@ mod http1;
 mod http2;
 mod model;
 mod path;
+#[path = "../../src/gate/tests/oracle/readings.rs"]
+#[expect(dead_code, reason = "shared with the gate's own tests and fuzz targets, which use more of it")]
+mod readings;
 
 use std::env;
 use std::sync::Arc;

@@ -6,6 +6,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 
 use crate::case::one;
+use crate::readings::{self, STEPS, Step};
 
 /// Whole paths that have gone wrong for somebody.
 const KNOWN: &[&[u8]] = &[
@@ -118,30 +119,11 @@ pub(crate) fn any(random: &mut StdRng) -> Vec<u8> {
     path
 }
 
-/// What somebody does to a path before they use it.
-type Step = fn(&[u8]) -> Vec<u8>;
-
-/// Every way in which somebody may read `target`: the steps that servers, frameworks and file systems take,
-/// in any order, up to three of them.
+/// Every way in which somebody may read the path of `target`, by the steps of [`STEPS`] and two more.
 pub(crate) fn readings(target: &[u8]) -> BTreeSet<Vec<u8>> {
-    let steps: [Step; 8] = [
-        decoded,
-        without_dots,
-        merged,
-        without_parameters,
-        with_slashes,
-        until_nul,
-        until_hash,
-        without_origin,
-    ];
     let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();
-    let mut readings = BTreeSet::from([path.to_vec()]);
-    for _ in 0..3 {
-        let more: Vec<Vec<u8>> =
-            readings.iter().flat_map(|path| steps.iter().map(move |step| step(path))).collect();
-        readings.extend(more);
-    }
-    readings
+    let steps: Vec<Step> = STEPS.into_iter().chain([until_hash as Step, without_origin]).collect();
+    readings::readings(path, &steps)
 }
 
 /// Whether a reader of `target` that changes nothing would come to the same as every other.
@@ -149,65 +131,6 @@ pub(crate) fn is_plain(target: &[u8]) -> bool {
     let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/-_~+@:".contains(byte);
     path.first() == Some(&b'/') && path.iter().all(plain) && !path.windows(2).any(|two| two == b"//")
-}
-
-fn decoded(path: &[u8]) -> Vec<u8> {
-    let digit = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16));
-    let (mut decoded, mut at) = (Vec::new(), 0);
-    while let Some(byte) = path.get(at) {
-        match (byte, digit(path.get(at + 1)), digit(path.get(at + 2))) {
-            (b'%', Some(high), Some(low)) => {
-                decoded.push(u8::try_from(high * 16 + low).expect("two digits are a byte"));
-                at += 3;
-            }
-            _ => {
-                decoded.push(*byte);
-                at += 1;
-            }
-        }
-    }
-    decoded
-}
-
-fn without_dots(path: &[u8]) -> Vec<u8> {
-    let mut kept: Vec<&[u8]> = Vec::new();
-    for segment in path.split(|byte| *byte == b'/') {
-        match segment {
-            b"." => {}
-            b".." => {
-                if kept.len() > 1 {
-                    kept.pop();
-                }
-            }
-            other => kept.push(other),
-        }
-    }
-    kept.join(&b'/')
-}
-
-fn merged(path: &[u8]) -> Vec<u8> {
-    let mut merged: Vec<u8> = Vec::new();
-    for byte in path {
-        if *byte != b'/' || merged.last() != Some(&b'/') {
-            merged.push(*byte);
-        }
-    }
-    merged
-}
-
-fn without_parameters(path: &[u8]) -> Vec<u8> {
-    let segments = path.split(|byte| *byte == b'/');
-    let bare: Vec<&[u8]> =
-        segments.map(|segment| segment.split(|byte| *byte == b';').next().unwrap_or_default()).collect();
-    bare.join(&b'/')
-}
-
-fn with_slashes(path: &[u8]) -> Vec<u8> {
-    path.iter().map(|byte| if *byte == b'\\' { b'/' } else { *byte }).collect()
-}
-
-fn until_nul(path: &[u8]) -> Vec<u8> {
-    path.split(|byte| *byte == 0).next().unwrap_or_default().to_vec()
 }
 
 fn until_hash(path: &[u8]) -> Vec<u8> {

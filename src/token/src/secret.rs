@@ -152,12 +152,14 @@ const PLACEHOLDERS: &[&str] = &[
     "insert-your",
     "placeholder",
     "example-secret",
-    "<",
 ];
 
 fn is_placeholder(bytes: &[u8]) -> bool {
     let lower = bytes.to_ascii_lowercase();
-    PLACEHOLDERS.iter().any(|known| lower.starts_with(known.as_bytes()))
+    // `<your secret>`; of keys that are random bytes, one of 256 starts like that.
+    let is_bracketed = bytes.starts_with(b"<") && bytes.is_ascii();
+    is_bracketed
+        || PLACEHOLDERS.iter().any(|known| lower.starts_with(known.as_bytes()))
         || bytes.iter().zip(bytes.iter().skip(1)).all(|(one, next)| one == next)
 }
 
