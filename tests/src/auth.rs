@@ -1,5 +1,6 @@
 //! The companion as a process.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -33,6 +34,7 @@ pub fn companion_binary() -> &'static Path {
 /// A companion with a store of its own, running or stopped.
 pub struct Companion {
     process: Guarded,
+    address: Ipv4Addr,
     ports: Ports,
     environment: Vec<(String, String)>,
     directory: TempDir,
@@ -61,19 +63,33 @@ impl Companion {
     /// Where it does not come to listen.
     #[must_use]
     pub fn start_with(environment: &[(&str, &str)]) -> Self {
-        let directory = tempfile::Builder::new().prefix("jwt-gate-auth-").tempdir().expect("a directory");
-        let environment = owned(environment);
-        let (process, ports) = Self::run(&directory, &environment, Ports::default());
-        Self { process, ports, environment, directory }
+        Self::start_at(Ipv4Addr::LOCALHOST, environment)
     }
 
-    fn run(directory: &TempDir, environment: &[(String, String)], ports: Ports) -> (Guarded, Ports) {
+    /// The same, listening at this address.
+    ///
+    /// # Panics
+    /// Where it does not come to listen.
+    #[must_use]
+    pub fn start_at(address: Ipv4Addr, environment: &[(&str, &str)]) -> Self {
+        let directory = tempfile::Builder::new().prefix("jwt-gate-auth-").tempdir().expect("a directory");
+        let environment = owned(environment);
+        let (process, ports) = Self::run(&directory, &environment, address, Ports::default());
+        Self { process, address, ports, environment, directory }
+    }
+
+    fn run(
+        directory: &TempDir,
+        environment: &[(String, String)],
+        address: Ipv4Addr,
+        ports: Ports,
+    ) -> (Guarded, Ports) {
         let log = directory.path().join("log");
         let _ = fs::remove_file(&log);
         let mut command = Command::new(companion_binary());
-        let address = |port: u16| format!("127.0.0.1:{port}");
+        let at = |port: u16| format!("{address}:{port}");
         command
-            .args(["serve", "--listen", &address(ports.public), "--private-listen", &address(ports.private)])
+            .args(["serve", "--listen", &at(ports.public), "--private-listen", &at(ports.private)])
             .args(["--bcrypt-cost", "4", "--throttle-address", "0", "--throttle-account", "0"]);
         prepare(&mut command, directory, environment);
         let mut process = Guarded::start(&mut command, directory).expect("the companion starts");
@@ -125,7 +141,7 @@ impl Companion {
 
     /// Starts it again, after [`Self::kill`], on the same store and ports.
     pub fn start_again(&mut self) {
-        (self.process, self.ports) = Self::run(&self.directory, &self.environment, self.ports);
+        (self.process, self.ports) = Self::run(&self.directory, &self.environment, self.address, self.ports);
     }
 
     /// Ends it and starts it again with other environment variables: other secrets.

@@ -25,7 +25,7 @@ pub(crate) const MARK: &str = "x-answered-by-backend";
 /// A request with this header can be asked about with [`Backend::was_reached_by`].
 pub const TAG: &str = "x-tag";
 
-/// The application behind Envoy, on loopback: HTTP/1.1 (read byte for byte, WebSockets too) on one port,
+/// The application behind Envoy: HTTP/1.1 (read byte for byte, WebSockets too) on one port,
 /// HTTP/2 (gRPC too) on another.
 pub struct Backend {
     http1_port: u16,
@@ -42,13 +42,17 @@ impl Backend {
     /// Where it cannot be started.
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Backend> = OnceLock::new();
-        SHARED.get_or_init(|| Self::start().expect("a backend on loopback"))
+        SHARED.get_or_init(|| Self::start(Ipv4Addr::LOCALHOST).expect("a backend on loopback"))
     }
 
-    fn start() -> io::Result<Self> {
+    /// One at this address.
+    ///
+    /// # Errors
+    /// Where it cannot listen there.
+    pub fn start(address: Ipv4Addr) -> io::Result<Self> {
         let tags = Tags::default();
-        let http1 = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        let http2 = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let http1 = TcpListener::bind((address, 0))?;
+        let http2 = TcpListener::bind((address, 0))?;
         http2.set_nonblocking(true)?;
         let backend = Self {
             http1_port: http1.local_addr()?.port(),

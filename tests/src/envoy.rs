@@ -162,7 +162,7 @@ impl Spec {
         );
         let bootstrap = self.bootstrap(directory.path());
         fs::write(&config, bootstrap.to_string()).expect("the configuration is written");
-        let mut command = Command::new(binary());
+        let mut command = Command::new(envoy_binary());
         command.arg("-c").arg(&config).arg("--admin-address-path").arg(&address);
         command.args(["--concurrency", &self.concurrency.to_string()]);
         command.args(["--disable-hot-restart", "--log-level", "info", "--file-flush-interval-msec", "50"]);
@@ -257,7 +257,11 @@ fn static_cluster(name: &str, port: u16, protocol: Upstream) -> Value {
 }
 
 /// The Envoy to test: `$ENVOY`, else as every command of this repository finds it.
-fn binary() -> &'static Path {
+///
+/// # Panics
+/// Where there is none, and none can be fetched.
+#[must_use]
+pub fn envoy_binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| xtask::envoy::locate().expect("an Envoy"))
 }

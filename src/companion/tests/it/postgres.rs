@@ -1,4 +1,4 @@
-//! A PostgreSQL server of our own: a new cluster in a temporary directory, reached by a socket in it.
+//! A PostgreSQL server of our own: a new cluster in a temporary directory, reached by a socket in it, or at an address.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,32 +12,54 @@ pub(crate) struct Postgres {
     directory: TempDir,
     programs: PathBuf,
     as_root: bool,
+    /// Where it listens beside its socket.
+    address: Option<String>,
 }
 
 impl Postgres {
     /// Starts one, from Debian's package if there is none and we may install it.
     pub(crate) fn start() -> Result<Self, String> {
+        let server = Self::make(None)?;
+        server.begin()?;
+        Ok(server)
+    }
+
+    /// One that is still to [`begin`](Self::begin), and will then listen at this address too, for everybody on
+    /// its network.
+    #[allow(dead_code, reason = "the tests of several hosts use it")]
+    pub(crate) fn at(address: &str) -> Result<Self, String> {
+        Self::make(Some(address.to_owned()))
+    }
+
+    fn make(address: Option<String>) -> Result<Self, String> {
         let as_root = run(Command::new("id").arg("-u"))?.trim() == "0";
         let programs = match programs() {
             Some(programs) => programs,
             None => install(as_root)?,
         };
         let directory = TempDir::new().map_err(|error| error.to_string())?;
-        let server = Self { directory, programs, as_root };
+        let server = Self { directory, programs, as_root, address };
         if as_root {
             // The server refuses to run as root.
             run(Command::new("chown").arg("postgres:").arg(server.directory.path()))?;
         }
         let data = server.data();
         server.run("initdb", &["-D", &data, "-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-sync"])?;
-        server.begin()?;
+        if server.address.is_some() {
+            let rules = Path::new(&data).join("pg_hba.conf");
+            let more = |text: String| text + "host all all samenet trust\n";
+            let text = std::fs::read_to_string(&rules).map(more).map_err(|error| error.to_string())?;
+            std::fs::write(&rules, text).map_err(|error| error.to_string())?;
+        }
         Ok(server)
     }
 
     /// Starts the server on its data.
     pub(crate) fn begin(&self) -> Result<(), String> {
         let socket = self.directory.path().display();
-        let options = format!("-c listen_addresses='' -c unix_socket_directories='{socket}' -c fsync=off");
+        let address = self.address.as_deref().unwrap_or_default();
+        let options =
+            format!("-c listen_addresses='{address}' -c unix_socket_directories='{socket}' -c fsync=off");
         let log = self.directory.path().join("log").display().to_string();
         self.run("pg_ctl", &["-D", &self.data(), "-l", &log, "-w", "-o", &options, "start"]).map(drop)
     }
@@ -60,12 +82,12 @@ impl Postgres {
     fn signal(&self, signal: &str) {
         for process in self.processes() {
             // One that has just ended is as good.
-            let _ = Command::new("kill").args([signal, &process.to_string()]).status();
+            let _ = Command::new("kill").args([signal, &process.to_string()]).output();
         }
     }
 
     /// The server's process and its children.
-    fn processes(&self) -> Vec<u32> {
+    pub(crate) fn processes(&self) -> Vec<u32> {
         let file =
             std::fs::read_to_string(Path::new(&self.data()).join("postmaster.pid")).unwrap_or_default();
         let Some(Ok(server)) = file.lines().next().map(str::parse) else { return Vec::new() };
@@ -82,7 +104,10 @@ impl Postgres {
     pub(crate) fn database(&self, name: &str) -> String {
         let socket = self.directory.path().display().to_string();
         self.run("createdb", &["-h", &socket, "-U", "postgres", name]).unwrap();
-        format!("postgres://postgres@localhost/{name}?host={socket}")
+        match &self.address {
+            Some(address) => format!("postgres://postgres@{address}/{name}"),
+            None => format!("postgres://postgres@localhost/{name}?host={socket}"),
+        }
     }
 
     fn data(&self) -> String {

@@ -4,6 +4,11 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+#[path = "run.rs"]
+mod run;
+
+pub(crate) use run::run;
+
 /// Names a test that could not run here, with the reason, where the summary picks it up.
 pub(crate) fn skip(test: &str, reason: &str) {
     eprintln!("SKIP {test}: {reason}");
@@ -28,19 +33,6 @@ pub(crate) fn cache(name: &str) -> PathBuf {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     std::fs::create_dir_all(&directory).unwrap();
     directory
-}
-
-/// Runs a command to its end; `Err` holds the end of what it said.
-pub(crate) fn run(command: &mut Command) -> Result<String, String> {
-    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
-    let said =
-        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    if output.status.success() {
-        Ok(said)
-    } else {
-        let tail: Vec<&str> = said.lines().rev().take(30).collect();
-        Err(tail.into_iter().rev().collect::<Vec<_>>().join("\n"))
-    }
 }
 
 /// Puts a client's npm packages, as its lock file pins them, beside a copy of it; where that is.
