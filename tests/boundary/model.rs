@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use jwt_gate_tests::{Seen, latin1};
 
 use crate::case::{CASE, Case};
-use crate::path::{is_plain, readings};
+use crate::path::readings;
 
 /// What only the gate may say.
 const GUARDED: [&str; 3] = ["x-user-id", "x-user-role", "x-internal-role"];
@@ -28,7 +28,6 @@ pub(crate) struct Tally {
     pub(crate) spoofed_sent: u64,
     pub(crate) with_identity: u64,
     pub(crate) without_identity: u64,
-    pub(crate) protected_without_role: u64,
     pub(crate) refused_by_gate: u64,
     pub(crate) refused_by_envoy: u64,
 }
@@ -127,13 +126,9 @@ impl Model {
         if (is_admin || is_api) && !identified && !preflight {
             return fail("a protected path was reached without a token");
         }
-        // 3. A role is what the path's rule asks for. A path with several readings is judged by one of them:
-        // docs/security.md says so, and the tally how often.
+        // 3. And what needs a role in anybody's reading, with that role only.
         if is_admin && !admin && !preflight {
-            if is_plain(&seen.target) {
-                return fail("an administrator's path was reached without the role");
-            }
-            self.tally(|tally| tally.protected_without_role += 1);
+            return fail("an administrator's path was reached without the role");
         }
         self.tally(|tally| match identified {
             true => tally.with_identity += 1,

@@ -126,13 +126,6 @@ pub(crate) fn readings(target: &[u8]) -> BTreeSet<Vec<u8>> {
     readings::readings(path, &steps)
 }
 
-/// Whether a reader of `target` that changes nothing would come to the same as every other.
-pub(crate) fn is_plain(target: &[u8]) -> bool {
-    let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/-_~+@:".contains(byte);
-    path.first() == Some(&b'/') && path.iter().all(plain) && !path.windows(2).any(|two| two == b"//")
-}
-
 fn until_hash(path: &[u8]) -> Vec<u8> {
     path.split(|byte| *byte == b'#').next().unwrap_or_default().to_vec()
 }

@@ -8,7 +8,7 @@ use crate::boundary::Boundary;
 use crate::config::{self, Config, ConfigError};
 use crate::denial::Code;
 use crate::location::{Locations, take_off};
-use crate::policy::{Need, Rules, Unmet};
+use crate::policy::{Need, Requirement, Rules, Unmet};
 use crate::provider::{Identity, Provider, Providers, Session};
 use crate::reply::{Replies, Reply};
 use crate::request::Request;
@@ -170,11 +170,26 @@ impl Gate {
         match self.rules.need(request) {
             Need::Nothing => Ok(Pass::default()),
             Need::NoRule => Err(Code::NoRule),
-            Need::Requirement(requirement) => match requirement.evaluate(session) {
-                Ok(identities) => self.pass(request, &identities),
-                Err(Unmet::Missing) => Err(Code::MissingToken),
-                Err(Unmet::Refused(code)) => Err(code),
-            },
+            Need::Requirement(requirement) => self.pass(request, &meet(requirement, session)?),
+            Need::EveryReading(requirement) => {
+                // Reading closely takes time, which only somebody with a good token may cost us.
+                let mut identities = meet(requirement, session)?;
+                for need in self.rules.needs_of_readings(request) {
+                    let more = match need {
+                        Need::Nothing => continue,
+                        Need::NoRule => return Err(Code::NoRule),
+                        Need::Requirement(requirement) | Need::EveryReading(requirement) => {
+                            meet(requirement, session)?
+                        }
+                    };
+                    for identity in more {
+                        if !identities.iter().any(|known| known.provider() == identity.provider()) {
+                            identities.push(identity);
+                        }
+                    }
+                }
+                self.pass(request, &identities)
+            }
         }
     }
 
@@ -209,6 +224,14 @@ impl Gate {
     fn locations(&self) -> Vec<&Locations> {
         self.providers.iter().map(Provider::locations).collect()
     }
+}
+
+/// The identities with which `session` meets `requirement`.
+fn meet(requirement: &Requirement, session: &mut Session<'_>) -> Result<Vec<Rc<Identity>>, Code> {
+    requirement.evaluate(session).map_err(|unmet| match unmet {
+        Unmet::Missing => Code::MissingToken,
+        Unmet::Refused(code) => code,
+    })
 }
 
 impl Revocations {

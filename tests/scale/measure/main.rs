@@ -16,6 +16,7 @@ mod tally;
 mod traffic;
 // Another program that measures.
 #[path = "../../revocation/measure/cpu.rs"]
+#[expect(dead_code, reason = "not all of it is measured here")]
 mod cpu;
 // The companion's own tests start a PostgreSQL of their own; the same one serves here.
 #[path = "../../../src/companion/tests/it/postgres.rs"]

@@ -8,6 +8,6 @@ mod rules;
 mod text;
 
 pub(crate) use path::{Target, is_canonical};
-pub(crate) use requirement::{Unmet, asked_claims};
+pub(crate) use requirement::{Requirement, Unmet, asked_claims};
 pub(crate) use rules::{Need, Rules};
 pub(crate) use text::TextMatcher;

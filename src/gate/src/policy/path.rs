@@ -79,6 +79,116 @@ pub(crate) fn other_readings(path: &[u8]) -> Vec<Vec<u8>> {
     readings
 }
 
+/// The longest path that is read in every way, in bytes.
+const MAX_READ_BYTES: usize = 4096;
+
+/// The most readings of one path. Who nests escapes deeper than this hides something.
+const MAX_READINGS: usize = 64;
+
+/// Everything that servers may make of a path that is not canonical, the path itself first: each of [`READINGS`], of the
+/// path and of what became of it, in every order. `None` where that is too much.
+pub(crate) fn every_reading(path: &[u8]) -> Option<Vec<Vec<u8>>> {
+    if path.len() > MAX_READ_BYTES {
+        return None;
+    }
+    let mut known = vec![path.to_vec()];
+    let mut next = 0;
+    while let Some(path) = known.get(next).cloned() {
+        next = next.checked_add(1)?;
+        for read in READINGS {
+            let reading = read(&path);
+            if !known.contains(&reading) {
+                known.push(reading);
+            }
+        }
+        if known.len() > MAX_READINGS {
+            return None;
+        }
+    }
+    Some(known)
+}
+
+/// Something that a server does to a path before it looks for what it names.
+type Reading = fn(&[u8]) -> Vec<u8>;
+
+const READINGS: [Reading; 8] = [
+    unescaped,
+    |path| path.iter().map(|byte| if *byte == b'\\' { b'/' } else { *byte }).collect(),
+    |path| until(b'#', path),
+    |path| until(b'\0', path),
+    without_origin,
+    without_parameters,
+    without_empty_segments,
+    without_dot_segments,
+];
+
+fn until(end: u8, path: &[u8]) -> Vec<u8> {
+    path.split(|byte| *byte == end).next().unwrap_or_default().to_vec()
+}
+
+/// The path of a target in absolute form (RFC 9112 §3.2.2): `http://host/a` is `/a`.
+fn without_origin(path: &[u8]) -> Vec<u8> {
+    let mut parts = path.splitn(4, |byte| *byte == b'/');
+    match (parts.next(), parts.next(), parts.next(), parts.next()) {
+        (Some([scheme @ .., b':']), Some(b""), Some(_host), rest)
+            if !scheme.is_empty() && scheme.iter().all(u8::is_ascii_alphabetic) =>
+        {
+            [b"/", rest.unwrap_or_default()].concat()
+        }
+        _ => path.to_vec(),
+    }
+}
+
+/// With escapes decoded, once; what is no escape stays.
+fn unescaped(path: &[u8]) -> Vec<u8> {
+    let mut read = Vec::with_capacity(path.len());
+    let mut rest = path;
+    while let Some((byte, tail)) = rest.split_first() {
+        let digits = tail.split_first_chunk::<2>().filter(|_| *byte == b'%');
+        let escaped = digits.and_then(|(digits, tail)| Some((hexadecimal(*digits)?, tail)));
+        let (byte, tail) = escaped.unwrap_or((*byte, tail));
+        read.push(byte);
+        rest = tail;
+    }
+    read
+}
+
+/// Without path parameters, as servlets read it: `/a;x=1/b` is `/a/b`.
+fn without_parameters(path: &[u8]) -> Vec<u8> {
+    let segments = path.split(|byte| *byte == b'/');
+    let names = segments.map(|segment| segment.split(|byte| *byte == b';').next().unwrap_or_default());
+    names.collect::<Vec<_>>().join(&b'/')
+}
+
+/// With slashes merged.
+fn without_empty_segments(path: &[u8]) -> Vec<u8> {
+    let mut read = path.to_vec();
+    read.dedup_by(|one, other| *one == b'/' && *other == b'/');
+    read
+}
+
+/// As RFC 3986 §5.2.4 removes `.` and `..`.
+fn without_dot_segments(path: &[u8]) -> Vec<u8> {
+    let mut kept: Vec<&[u8]> = Vec::new();
+    let mut segments = path.split(|byte| *byte == b'/').peekable();
+    while let Some(segment) = segments.next() {
+        let is_last = segments.peek().is_none();
+        match segment {
+            b"." | b".." => {
+                // The first is what stands before the leading slash.
+                if segment == b".." && kept.len() > 1 {
+                    kept.pop();
+                }
+                if is_last {
+                    kept.push(b"");
+                }
+            }
+            _ => kept.push(segment),
+        }
+    }
+    kept.join(&b'/')
+}
+
 /// The text that rules are matched against. A path that is not UTF-8 is not canonical, so it only has to be
 /// matched by rules that ask for a token; the replacement characters are nothing a rule would name.
 pub(crate) fn text(path: &[u8]) -> Cow<'_, str> {
@@ -97,15 +207,20 @@ fn decode(path: &[u8]) -> Option<Vec<u8>> {
         }
         let (digits, tail) = rest.split_first_chunk::<2>()?;
         rest = tail;
-        let text =
-            std::str::from_utf8(digits).ok().filter(|text| text.bytes().all(|b| b.is_ascii_hexdigit()))?;
-        let value = u8::from_str_radix(text, 16).ok()?;
+        let value = hexadecimal(*digits)?;
         if value.is_ascii_alphanumeric() || value.is_ascii_control() || b"-._~/\\%".contains(&value) {
             return None;
         }
         decoded.push(value);
     }
     Some(decoded)
+}
+
+/// What two hexadecimal digits stand for.
+fn hexadecimal(digits: [u8; 2]) -> Option<u8> {
+    let text =
+        std::str::from_utf8(&digits).ok().filter(|text| text.bytes().all(|b| b.is_ascii_hexdigit()))?;
+    u8::from_str_radix(text, 16).ok()
 }
 
 #[cfg(test)]
@@ -196,6 +311,42 @@ mod tests {
         assert_eq!(other_readings(b"/%40a"), [b"/@a".to_vec()]);
         assert_eq!(other_readings(b"/admin;x/b;y"), [b"/admin/b".to_vec()]);
         assert_eq!(other_readings(b"/admin%3Bx/b"), [b"/admin/b".to_vec(), b"/admin;x/b".to_vec()]);
+    }
+
+    #[test]
+    fn a_path_is_read_in_every_way_that_leads_elsewhere() {
+        for path in [
+            &b"/api/../admin"[..],
+            b"/api/..;/admin",
+            b"/api/..;x=1/admin",
+            b"/api/%2e%2e/admin",
+            b"/api/%252e%252E/admin",
+            b"/api/..%2fadmin",
+            b"/api/..%5cadmin",
+            b"/api/..\\admin",
+            b"/api/x/..//../admin",
+            b"//admin",
+            b"/./admin",
+            b"/;/admin",
+            b"/admin%00.html",
+            b"/admin#x",
+            b"http://host/admin",
+            b"/api/%2e%2e%3b/%61dmin",
+        ] {
+            let readings = every_reading(path).unwrap();
+            assert_eq!(readings.first().map(Vec::as_slice), Some(path));
+            assert!(readings.contains(&b"/admin".to_vec()), "{}", String::from_utf8_lossy(path));
+        }
+        assert_eq!(every_reading(b"/caf\xc3\xa9"), Some(vec![b"/caf\xc3\xa9".to_vec()]));
+        assert_eq!(without_dot_segments(b"/a/b/../../../c/."), b"/c/");
+        assert_eq!(without_dot_segments(b"/.."), b"/");
+    }
+
+    #[test]
+    fn what_has_too_many_readings_or_is_too_long_is_not_read() {
+        assert!(every_reading(&[b"/a//".to_vec(), vec![b'a'; 5000]].concat()).is_none());
+        let nested = format!("/a/..;/b//./\\%{}2e", "25".repeat(40));
+        assert!(every_reading(nested.as_bytes()).is_none());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The first rule that matches decides.
 
 use super::matcher::Matcher;
-use super::path::{Target, is_canonical, other_readings, text};
+use super::path::{Target, every_reading, is_canonical, other_readings, text};
 use super::requirement::Requirement;
 use crate::config::{Config, ConfigError, DefaultRule, Rule};
 use crate::provider::Providers;
@@ -36,6 +36,8 @@ pub(crate) enum Need<'rules> {
     Nothing,
     /// This.
     Requirement(&'rules Requirement),
+    /// This, and what [`Rules::needs_of_readings`] says: its path is read in several ways.
+    EveryReading(&'rules Requirement),
     /// What nobody can give: no rule is for it.
     NoRule,
 }
@@ -77,7 +79,8 @@ impl Rules {
     /// What `request` needs.
     ///
     /// A path that is not canonical, or that another reading would put under another rule, is only ever
-    /// matched by rules that ask for a token, and needs one even where the default is to allow.
+    /// matched by rules that ask for a token, and needs one even where the default is to allow. It needs as well
+    /// what each of its readings needs.
     pub(crate) fn need(&self, request: &Request) -> Need<'_> {
         let path = Target::new(request.target()).path;
         let written = text(path);
@@ -92,13 +95,48 @@ impl Rules {
         let may_decide =
             |rule: &&CompiledRule| canonical || rule.requirement.as_ref().is_some_and(|r| !r.is_optional());
         let rule = self.rules.iter().filter(may_decide).find(|rule| rule.matcher.matches(&written, request));
+        match self.need_by(rule) {
+            need if canonical => need,
+            Need::Requirement(requirement) => Need::EveryReading(requirement),
+            Need::Nothing => Need::EveryReading(&self.any_provider),
+            need => need,
+        }
+    }
+
+    /// What each reading of the request's path needs, where it has several: each once.
+    pub(crate) fn needs_of_readings(&self, request: &Request) -> Vec<Need<'_>> {
+        let Some(readings) = every_reading(Target::new(request.target()).path) else {
+            return vec![Need::NoRule];
+        };
+        let mut needs: Vec<Need<'_>> = Vec::new();
+        for reading in &readings {
+            let path = text(reading);
+            let need = self.need_by(self.rules.iter().find(|rule| rule.matcher.matches(&path, request)));
+            if !needs.iter().any(|known| known.is_same(&need)) {
+                needs.push(need);
+            }
+        }
+        needs
+    }
+
+    /// What is needed by `rule`, or where there is none.
+    fn need_by<'rules>(&'rules self, rule: Option<&'rules CompiledRule>) -> Need<'rules> {
         match (rule, &self.default) {
             (Some(CompiledRule { requirement: None, .. }), _) => Need::Nothing,
             (Some(CompiledRule { requirement: Some(requirement), .. }), _) => Need::Requirement(requirement),
             (None, Default::Require(requirement)) => Need::Requirement(requirement),
-            (None, Default::Allow) if canonical => Need::Nothing,
-            (None, Default::Allow) => Need::Requirement(&self.any_provider),
+            (None, Default::Allow) => Need::Nothing,
             (None, Default::Deny) => Need::NoRule,
+        }
+    }
+}
+
+impl Need<'_> {
+    fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Requirement(one), Self::Requirement(other)) => std::ptr::eq(*one, *other),
+            (Self::Nothing, Self::Nothing) | (Self::NoRule, Self::NoRule) => true,
+            _ => false,
         }
     }
 }
