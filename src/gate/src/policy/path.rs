@@ -80,10 +80,10 @@ pub(crate) fn other_readings(path: &[u8]) -> Vec<Vec<u8>> {
 }
 
 /// The longest path that is read in every way, in bytes.
-const MAX_READ_BYTES: usize = 4096;
+const MAX_READ_BYTES: usize = 2048;
 
 /// The most readings of one path. Who nests escapes deeper than this hides something.
-const MAX_READINGS: usize = 64;
+const MAX_READINGS: usize = 32;
 
 /// Everything that servers may make of a path that is not canonical, the path itself first: each of [`READINGS`], of the
 /// path and of what became of it, in every order. `None` where that is too much.
