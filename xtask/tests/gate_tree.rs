@@ -1,4 +1,5 @@
-//! What runs on the machine that builds the filter is what docs/supply-chain.md lists, and needs no network.
+//! What runs on the machine that builds the filter is what docs/supply-chain.md lists, and needs no network; what it is
+//! built from is in the record of who read it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -95,6 +96,31 @@ fn what_runs_at_build_time_is_listed_and_does_not_reach_for_the_network() {
         found.retain(|(name, _)| name != schema);
     }
     assert_eq!(found, listed, "read what is new, then list it in docs/supply-chain.md");
+}
+
+#[test]
+fn of_every_crate_in_the_gates_tree_the_record_says_who_read_it_or_what_was_not_read() {
+    let root = Workspace::locate().expect("a workspace").root.join("supply-chain");
+    let record =
+        ["audits.toml", "config.toml"].map(|file| fs::read_to_string(root.join(file)).expect("a record"));
+    let entries: Vec<&str> = record.iter().flat_map(|file| file.split("\n[[")).collect();
+    let is_noted = |name: &str, version: &str| {
+        let heads = [format!("audits.{name}]]"), format!("exemptions.{name}]]")];
+        let version = format!("version = \"{version}\"");
+        entries.iter().any(|entry| {
+            heads.iter().any(|head| entry.starts_with(head.as_str()))
+                && entry.lines().any(|line| line == version)
+                && entry.contains("\nnotes = ")
+        })
+    };
+    let text = |package: &Value, field: &str| package[field].as_str().expect(field).to_owned();
+    let from_registry = tree().into_iter().filter(|package| !package["source"].is_null());
+    let missing: Vec<String> = from_registry
+        .map(|package| (text(&package, "name"), text(&package, "version")))
+        .filter(|(name, version)| !is_noted(name, version))
+        .map(|(name, version)| format!("{name} {version}"))
+        .collect();
+    assert!(missing.is_empty(), "docs/supply-chain.md says how to record them: {missing:?}");
 }
 
 #[test]
