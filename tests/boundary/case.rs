@@ -46,6 +46,13 @@ pub(crate) struct Case {
     pub(crate) preflight: bool,
 }
 
+impl Case {
+    /// A request of which nothing but its id is settled.
+    pub(crate) fn new(id: u64) -> Self {
+        Self { id, subject: None, admin: false, spoofed: false, preflight: false }
+    }
+}
+
 /// A token, and where it is put.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Credentials {

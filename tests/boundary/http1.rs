@@ -23,7 +23,7 @@ type Fields = Vec<(String, Vec<u8>)>;
 
 /// A case, and the parts of a request that bear its id.
 fn begin(random: &mut StdRng, id: u64) -> (Case, Vec<u8>, Fields) {
-    let mut case = Case { id, subject: None, admin: false, spoofed: false, preflight: false };
+    let mut case = Case::new(id);
     let credentials = credentials(random, &mut case);
     let mut target = path::any(random);
     let query = one(random, &["", "", "/open/", "%2e%2e/", "a=b&a", "#", "/../admin"]);
@@ -123,7 +123,7 @@ fn framed(random: &mut StdRng, id: u64) -> (Case, Vec<u8>) {
 /// that has an id of its own.
 fn trick(random: &mut StdRng, id: u64, model: &Model) -> (Case, Vec<u8>) {
     let (case, target, headers) = begin(random, id);
-    let inner = Case { id: id + 500, subject: None, admin: false, spoofed: true, preflight: false };
+    let inner = Case { spoofed: true, ..Case::new(id + 500) };
     let inner_target = path::any(random);
     let inside = [
         &b"GET "[..],

@@ -28,7 +28,7 @@ fn field(name: &str, value: impl AsRef<[u8]>) -> (Vec<u8>, Vec<u8>) {
 
 /// The frames of one request.
 fn request(random: &mut StdRng, id: u64, stream: u32) -> (Case, Vec<u8>) {
-    let mut case = Case { id, subject: None, admin: false, spoofed: false, preflight: false };
+    let mut case = Case::new(id);
     let credentials = credentials(random, &mut case);
     let mut target = path::any(random);
     if let Some(token) = &credentials.param {
