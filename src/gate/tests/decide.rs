@@ -452,6 +452,7 @@ fn a_configuration_that_cannot_hold_is_refused_with_its_field() {
         (format!("{app}\nrules: [{{match: {{prefix: /}}, requires: {{requires_any: [{{provider_name: x}}]}}}}]"),
          "rules[0].requires.requires_any[0].provider_name: there is no provider"),
         (format!("{app}\nrules: [{{match: {{prefix: /}}, requires: {{claims: {{a: [b]}}}}}}]"), "rules[0].requires.claims: "),
+        (format!("{app}\ncache: {{max_entries: 1048577}}"), "cache.max_entries: is more than 1048576"),
         (format!("{app}\nstrip_headers: [a, cookie]"), "strip_headers[1]: `cookie` has a meaning"),
         (format!("{app}\nstat_prefix: 'a b'"), "stat_prefix: "),
         (format!("{app}\nsign_in_redirect: {{url: //evil}}"), "sign_in_redirect.url: "),

@@ -314,8 +314,8 @@ pub enum WhenStale {
 #[derive(Debug)]
 #[cfg_attr(feature = "schema", derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct CacheSize {
-    /// The most tokens that are remembered, for each worker thread of Envoy. 0: none.
-    #[cfg_attr(feature = "schema", schemars(default = "default_max_entries"))]
+    /// The most tokens that are remembered, for each worker thread of Envoy. 0: none. At most 1048576.
+    #[cfg_attr(feature = "schema", schemars(default = "default_max_entries", range(max = 1_048_576)))]
     pub max_entries: u32,
 }
 
