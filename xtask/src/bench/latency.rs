@@ -18,8 +18,8 @@ use crate::say;
 
 const CONTENDERS: [Contender; 3] = [Contender::None, Contender::Gate, Contender::JwtAuthn];
 const WORKLOAD: Workload = Workload::Seen;
-const ROUNDS: usize = 15;
-const TURN: Duration = Duration::from_secs(1);
+const ROUNDS: usize = 45;
+const TURN: Duration = Duration::from_millis(400);
 const SHARES: [(&str, f64); 3] = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)];
 
 /// The latencies of each contender, one set a round.

@@ -53,3 +53,8 @@ async def me(claims: Annotated[dict, Depends(get_claims)]):
 @app.post("/api/auth/verify")
 async def verify(claims: Annotated[dict, Depends(get_claims)]):
     return {"active": True, "claims": claims}
+
+
+@app.get("/api/auth/ok")
+async def ok():
+    return {"ok": True}
