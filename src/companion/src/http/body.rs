@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use axum::body::HttpBody;
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
 use jwt_gate_token::json;
 use serde_json::{Map, Value};
 
@@ -146,6 +149,19 @@ pub async fn read_body(request: Request) -> Result<Vec<u8>, Problem> {
         Err(_) => {
             Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", "The body did not arrive in time."))
         }
+    }
+}
+
+/// Reads the body before a call that may have no use for it. A server that answers without having read the body has to close the
+/// connection, and whoever sends the next request on it (Envoy does) finds it gone.
+pub async fn read_first(request: Request, next: Next) -> Response {
+    if request.body().is_end_stream() {
+        return next.run(request).await;
+    }
+    let (head, body) = request.into_parts();
+    match read_body(Request::from_parts(head.clone(), body)).await {
+        Ok(bytes) => next.run(Request::from_parts(head, bytes.into())).await,
+        Err(problem) => problem.into_response(),
     }
 }
 

@@ -59,6 +59,26 @@ fn a_flood_of_sign_ins_is_shed_while_everything_else_answers() {
 }
 
 #[test]
+fn a_body_that_comes_late_and_is_not_needed_leaves_the_connection_open() {
+    let companion = Companion::start(&[]);
+    for path in ["/api/auth/signout", "/api/auth/sign-out", "/api/auth/revoke-sessions"] {
+        let mut stream = connect(&companion);
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        // Long enough for an answer to be on its way already.
+        std::thread::sleep(Duration::from_millis(200));
+        stream.write_all(b"{}").unwrap();
+        // The same connection serves the next request.
+        stream.write_all(b"GET /api/auth/ok HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").unwrap();
+        let answers = read_all(stream);
+        assert_eq!(answers.matches("HTTP/1.1 ").count(), 2, "{path}: {answers}");
+        assert!(answers.ends_with(r#"{"ok":true}"#), "{path}: {answers}");
+    }
+}
+
+#[test]
 fn guessing_is_slowed_down_and_the_owner_still_comes_in_from_elsewhere() {
     let companion = Companion::start(&["--throttle-account", "5"]);
     companion.sign_up("ada@example.com");

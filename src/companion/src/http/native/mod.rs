@@ -2,11 +2,13 @@
 
 use axum::Router;
 use axum::http::{HeaderMap, HeaderValue, header};
+use axum::middleware;
 use axum::routing::{get, post};
 use serde::Serialize;
 
 use crate::app::SharedApp;
 use crate::clock;
+use crate::http::body::read_first;
 use crate::store::{Session, User};
 
 mod me;
@@ -26,6 +28,7 @@ pub fn routes() -> Router<SharedApp> {
         .route("/verify", post(verify::verify))
         .route("/signout", post(sign_out::sign_out))
         .route("/signout-everywhere", post(sign_out::sign_out_everywhere))
+        .layer(middleware::from_fn(read_first))
 }
 
 /// An account, as its owner sees it.

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::app::SharedApp;
 use crate::clock;
+use crate::http::body::read_first;
 use crate::http::problem::Problem;
 use crate::store::{Session, User};
 
@@ -33,6 +34,7 @@ pub fn routes() -> Router<SharedApp> {
         .route("/revoke-sessions", post(sessions::revoke_sessions))
         .route("/revoke-other-sessions", post(sessions::revoke_other_sessions))
         .route("/update-user", post(update_user::update_user))
+        .layer(middleware::from_fn(read_first))
         .layer(middleware::from_fn(answer_as_better_auth));
     // This path is in our own interface too; the names of the fields tell which one is spoken.
     wire.route("/change-password", post(change_password::change_password))
