@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use crate::config::{ConfigError, HeaderLocation};
-use crate::policy::Target;
+use crate::policy::{Target, percent_decoded};
 use crate::request::Request;
 
 /// Where a provider's tokens may be, in the order in which they are looked for.
@@ -183,27 +183,6 @@ fn in_query<'request>(request: &'request Request, name: &str) -> Found<'request>
         (percent_decoded(candidate) == name.as_bytes()).then(|| percent_decoded(value))
     });
     one_of(values)
-}
-
-/// `text` with its escapes decoded; what is no escape stays as it is.
-fn percent_decoded(text: &[u8]) -> Cow<'_, [u8]> {
-    if !text.contains(&b'%') {
-        return Cow::Borrowed(text);
-    }
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((byte, tail)) = rest.split_first() {
-        let escaped =
-            tail.split_first_chunk::<2>().filter(|_| *byte == b'%').and_then(|([high, low], tail)| {
-                let value =
-                    |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
-                Some((value(*high)? << 4 | value(*low)?, tail))
-            });
-        let (byte, tail) = escaped.unwrap_or((*byte, tail));
-        decoded.push(byte);
-        rest = tail;
-    }
-    Cow::Owned(decoded)
 }
 
 /// The edits that take the tokens of all `locations` off the request, and leave every other byte of `Cookie`

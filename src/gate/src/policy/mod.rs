@@ -7,7 +7,7 @@ mod requirement;
 mod rules;
 mod text;
 
-pub(crate) use path::{Target, is_canonical};
+pub(crate) use path::{Target, is_canonical, percent_decoded};
 pub(crate) use requirement::{Requirement, Unmet, asked_claims};
 pub(crate) use rules::{Need, Rules};
 pub(crate) use text::TextMatcher;

@@ -48,7 +48,7 @@ pub(crate) fn is_canonical(path: &[u8]) -> bool {
 
 /// Whether `path` is canonical at first sight, as nearly all are: letters, digits, `-`, `_`, `~`, and `/` with
 /// one of them on either side.
-pub(super) fn is_plain(path: &[u8]) -> bool {
+fn is_plain(path: &[u8]) -> bool {
     let mut after_slash = false;
     path.first() == Some(&b'/')
         && path.iter().all(|byte| {
@@ -70,10 +70,7 @@ pub(crate) fn other_readings(path: &[u8]) -> Vec<Vec<u8>> {
     let decoded = if path.contains(&b'%') { decode(path) } else { None };
     let plain = decoded.as_deref().unwrap_or(path);
     if plain.contains(&b';') {
-        let segments = plain.split(|byte| *byte == b'/');
-        let bare: Vec<&[u8]> =
-            segments.map(|segment| segment.split(|byte| *byte == b';').next().unwrap_or_default()).collect();
-        readings.push(bare.join(&b'/'));
+        readings.push(without_parameters(plain));
     }
     readings.extend(decoded);
     readings
@@ -108,11 +105,12 @@ pub(crate) fn every_reading(path: &[u8]) -> Option<Vec<Vec<u8>>> {
     Some(known)
 }
 
-/// Something that a server does to a path before it looks for what it names.
+/// Something that is done to a path before somebody looks for what it names.
 type Reading = fn(&[u8]) -> Vec<u8>;
 
+/// What servers are known to do.
 const READINGS: [Reading; 8] = [
-    unescaped,
+    |path| percent_decoded(path).into_owned(),
     |path| path.iter().map(|byte| if *byte == b'\\' { b'/' } else { *byte }).collect(),
     |path| until(b'#', path),
     |path| until(b'\0', path),
@@ -139,18 +137,21 @@ fn without_origin(path: &[u8]) -> Vec<u8> {
     }
 }
 
-/// With escapes decoded, once; what is no escape stays.
-fn unescaped(path: &[u8]) -> Vec<u8> {
-    let mut read = Vec::with_capacity(path.len());
-    let mut rest = path;
+/// `text` with its escapes decoded, once; what is no escape stays as it is.
+pub(crate) fn percent_decoded(text: &[u8]) -> Cow<'_, [u8]> {
+    if !text.contains(&b'%') {
+        return Cow::Borrowed(text);
+    }
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text;
     while let Some((byte, tail)) = rest.split_first() {
         let digits = tail.split_first_chunk::<2>().filter(|_| *byte == b'%');
         let escaped = digits.and_then(|(digits, tail)| Some((hexadecimal(*digits)?, tail)));
         let (byte, tail) = escaped.unwrap_or((*byte, tail));
-        read.push(byte);
+        decoded.push(byte);
         rest = tail;
     }
-    read
+    Cow::Owned(decoded)
 }
 
 /// Without path parameters, as servlets read it: `/a;x=1/b` is `/a/b`.
