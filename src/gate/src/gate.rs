@@ -207,7 +207,7 @@ impl Gate {
         for identity in identities {
             pass.subject = pass.subject.or_else(|| identity.subject());
             if let Some(key) = provider(identity).and_then(Provider::filter_state_key) {
-                pass.filter_state.push((key.to_owned(), identity.payload().to_vec()));
+                pass.filter_state.push((key.to_owned(), identity.payload().as_bytes().to_vec()));
             }
             for edit in identity.headers() {
                 match pass.edits.iter().find(|known| known.sets_what(edit)) {

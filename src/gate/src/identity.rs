@@ -1,8 +1,9 @@
 //! From verified claims to header values.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
-use jwt_gate_token::{Refusal, VerifiedClaims, base64url_encode};
+use jwt_gate_token::{Claim, Refusal, VerifiedClaims, base64url_encode};
 use serde_json::{Number, Value};
 
 use crate::config::{ClaimToHeader, ConfigError};
@@ -58,17 +59,17 @@ impl IdentityHeaders {
     pub(crate) fn edits(&self, claims: &VerifiedClaims) -> Result<Vec<Edit>, Refusal> {
         let mut headers = Vec::with_capacity(self.claims.len().saturating_add(1));
         let mut set =
-            |header, value: String| headers.push(Edit::Set(Rc::clone(header), value.into_bytes().into()));
+            |header, value: &str| headers.push(Edit::Set(Rc::clone(header), value.as_bytes().into()));
         for ClaimHeader { header, claim, required } in &self.claims {
             match claims.get(claim).map(text).transpose()?.filter(|value| !value.is_empty()) {
-                Some(value) if is_header_value(&value) => set(header, value),
+                Some(value) if is_header_value(&value) => set(header, &value),
                 Some(_) => return Err(Refusal::Claim),
                 None if *required => return Err(Refusal::Claim),
                 None => {}
             }
         }
         if let Some(header) = &self.payload {
-            set(header, base64url_encode(claims.payload()));
+            set(header, &base64url_encode(claims.payload().as_bytes()));
         }
         Ok(headers)
     }
@@ -76,16 +77,17 @@ impl IdentityHeaders {
 
 /// A claim as text: strings as they are, arrays joined with `,`, other values as compact JSON, null as if it
 /// were absent. An item that holds a comma would come out as two; it is refused.
-fn text(claim: &Value) -> Result<String, Refusal> {
+fn text(claim: Claim<'_>) -> Result<Cow<'_, str>, Refusal> {
     match claim {
-        Value::Null => Ok(String::new()),
-        Value::String(text) => Ok(text.clone()),
-        Value::Number(number) if !is_exact(number) => Err(Refusal::Claim),
-        Value::Array(items) => {
+        Claim::Text(text) => Ok(text.into()),
+        Claim::Whole(number) => Ok(number.to_string().into()),
+        Claim::Other(Value::Null) => Ok(Cow::default()),
+        Claim::Other(Value::Number(number)) if !is_exact(number) => Err(Refusal::Claim),
+        Claim::Other(Value::Array(items)) => {
             let items = items.iter().map(item).collect::<Result<Vec<_>, _>>()?;
-            Ok(items.join(","))
+            Ok(items.join(",").into())
         }
-        other => Ok(other.to_string()),
+        Claim::Other(other) => Ok(other.to_string().into()),
     }
 }
 
@@ -118,8 +120,13 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    fn of(claim: &Value) -> Result<Cow<'_, str>, Refusal> {
+        text(claim.as_str().map_or(Claim::Other(claim), Claim::Text))
+    }
+
     #[test]
     fn values_become_text_without_loss() {
+        assert_eq!(text(Claim::Whole(999_999_999_999_999)).as_deref(), Ok("999999999999999"));
         for (claim, expected) in [
             (json!("user_1"), "user_1"),
             (json!("Zoë, née O"), "Zoë, née O"),
@@ -131,16 +138,16 @@ mod tests {
             (json!([]), ""),
             (json!(null), ""),
         ] {
-            assert_eq!(text(&claim).as_deref(), Ok(expected));
+            assert_eq!(of(&claim).as_deref(), Ok(expected));
         }
         for text_of_number in ["12345678901234567890123", "1.9999999999999998e30", "-1e16"] {
             let number: Value = serde_json::from_str(text_of_number).unwrap();
-            assert_eq!(text(&number), Err(Refusal::Claim), "{text_of_number}");
-            assert_eq!(text(&json!([number])), Err(Refusal::Claim), "{text_of_number}");
+            assert_eq!(of(&number), Err(Refusal::Claim), "{text_of_number}");
+            assert_eq!(of(&json!([number])), Err(Refusal::Claim), "{text_of_number}");
         }
-        assert_eq!(text(&json!(u64::MAX)).as_deref(), Ok("18446744073709551615"));
-        assert_eq!(text(&json!(["a,b"])), Err(Refusal::Claim));
-        assert_eq!(text(&json!(["a", ""])), Err(Refusal::Claim));
+        assert_eq!(of(&json!(u64::MAX)).as_deref(), Ok("18446744073709551615"));
+        assert_eq!(of(&json!(["a,b"])), Err(Refusal::Claim));
+        assert_eq!(of(&json!(["a", ""])), Err(Refusal::Claim));
     }
 
     #[test]

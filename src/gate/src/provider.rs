@@ -46,7 +46,7 @@ pub(crate) struct Identity {
     window: TimeWindow,
     revocable: Revocable,
     claims: Map<String, Value>,
-    payload: Box<[u8]>,
+    payload: Box<str>,
     headers: Vec<Edit>,
 }
 
@@ -145,16 +145,14 @@ impl Provider {
         {
             return Err(Refusal::Subject);
         }
-        let headers = self.headers.edits(&claims)?;
-        let (window, revocable) = (claims.window(), Revocable::of(&claims));
-        let (claims, payload) = claims.into_parts();
+        let is_asked = |name: &str| self.asked_claims.iter().any(|asked| asked == name);
         Ok(Identity {
             provider,
-            window,
-            revocable,
-            claims: claims.into_iter().filter(|(name, _)| self.asked_claims.contains(name)).collect(),
-            payload: if self.filter_state_key.is_some() { payload.into() } else { Box::default() },
-            headers,
+            window: claims.window(),
+            revocable: Revocable::of(&claims),
+            claims: claims.only(is_asked),
+            payload: if self.filter_state_key.is_some() { claims.payload().into() } else { Box::default() },
+            headers: self.headers.edits(&claims)?,
         })
     }
 }
@@ -218,7 +216,7 @@ impl Identity {
     }
 
     /// The payload, where it goes into filter state.
-    pub(crate) fn payload(&self) -> &[u8] {
+    pub(crate) fn payload(&self) -> &str {
         &self.payload
     }
 

@@ -33,13 +33,14 @@ mod issue;
 pub mod json;
 mod keyring;
 mod mac;
+mod plain;
 mod refusal;
 mod registered;
 mod secret;
 mod verify;
 
 pub use base64url::{decode as base64url_decode, encode as base64url_encode};
-pub use claims::{INTERNAL_AUDIENCE, NumericDate, TimeWindow, VerifiedClaims, lookup};
+pub use claims::{Claim, INTERNAL_AUDIENCE, NumericDate, TimeWindow, VerifiedClaims, lookup};
 pub use issue::{IssueError, issue};
 pub use keyring::{Keyring, KeyringError, parse_versioned_secrets};
 pub use refusal::Refusal;

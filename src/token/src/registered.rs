@@ -1,29 +1,29 @@
 //! The registered claims (RFC 7519 §4.1), and what is expected of them.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use crate::claims::{INTERNAL_AUDIENCE, NumericDate, TimeWindow};
+use crate::claims::{Claim, Claims, INTERNAL_AUDIENCE, NumericDate, TimeWindow};
 use crate::refusal::Refusal;
 use crate::verify::Expectations;
 
 /// The registered claims of a token, those that it has.
 #[derive(Default)]
 pub(crate) struct Registered<'claims> {
-    iss: Option<&'claims Value>,
-    sub: Option<&'claims Value>,
-    jti: Option<&'claims Value>,
-    aud: Option<&'claims Value>,
-    exp: Option<&'claims Value>,
-    nbf: Option<&'claims Value>,
-    iat: Option<&'claims Value>,
+    iss: Option<Claim<'claims>>,
+    sub: Option<Claim<'claims>>,
+    jti: Option<Claim<'claims>>,
+    aud: Option<Claim<'claims>>,
+    exp: Option<Claim<'claims>>,
+    nbf: Option<Claim<'claims>>,
+    iat: Option<Claim<'claims>>,
 }
 
 impl<'claims> Registered<'claims> {
     /// All of them in one pass: there are more of them to ask for than most tokens have claims.
-    pub(crate) fn of(claims: &'claims Map<String, Value>) -> Self {
+    pub(crate) fn of(claims: &'claims Claims) -> Self {
         let mut registered = Self::default();
-        for (name, value) in claims {
-            let place = match name.as_str() {
+        claims.for_each(|name, claim| {
+            let place = match name {
                 "iss" => &mut registered.iss,
                 "sub" => &mut registered.sub,
                 "jti" => &mut registered.jti,
@@ -31,17 +31,18 @@ impl<'claims> Registered<'claims> {
                 "exp" => &mut registered.exp,
                 "nbf" => &mut registered.nbf,
                 "iat" => &mut registered.iat,
-                _ => continue,
+                _ => return,
             };
-            *place = Some(value);
-        }
+            *place = Some(claim);
+        });
         registered
     }
 
     /// `iss`, `sub` and `jti` are strings (RFC 7519 §4.1.1, §4.1.2, §4.1.7): were others let through, `7` and
     /// `"7"` would be two subjects with one name.
     pub(crate) fn check_types(&self) -> Result<(), Refusal> {
-        let are_texts = [self.iss, self.sub, self.jti].into_iter().flatten().all(Value::is_string);
+        let is_text = |claim: Claim<'_>| claim.as_str().is_some();
+        let are_texts = [self.iss, self.sub, self.jti].into_iter().flatten().all(is_text);
         if are_texts { Ok(()) } else { Err(Refusal::Malformed) }
     }
 
@@ -78,7 +79,7 @@ impl<'claims> Registered<'claims> {
 
     pub(crate) fn check_issuer(&self, expectations: &Expectations) -> Result<(), Refusal> {
         match &expectations.issuer {
-            Some(expected) if self.iss.and_then(Value::as_str) != Some(expected) => Err(Refusal::Issuer),
+            Some(expected) if self.iss.and_then(Claim::as_str) != Some(expected) => Err(Refusal::Issuer),
             _ => Ok(()),
         }
     }
@@ -86,8 +87,8 @@ impl<'claims> Registered<'claims> {
     pub(crate) fn check_audience(&self, expectations: &Expectations) -> Result<(), Refusal> {
         let audiences: Vec<&str> = match self.aud {
             None => Vec::new(),
-            Some(Value::String(audience)) => vec![audience],
-            Some(Value::Array(several)) => {
+            Some(Claim::Text(audience)) => vec![audience],
+            Some(Claim::Other(Value::Array(several))) => {
                 several.iter().map(Value::as_str).collect::<Option<_>>().ok_or(Refusal::Malformed)?
             }
             Some(_) => return Err(Refusal::Malformed),
@@ -105,7 +106,7 @@ impl<'claims> Registered<'claims> {
 }
 
 /// A claim that is a NumericDate, where it is there at all.
-fn numeric_date(claim: Option<&Value>) -> Result<Option<NumericDate>, Refusal> {
+fn numeric_date(claim: Option<Claim<'_>>) -> Result<Option<NumericDate>, Refusal> {
     match claim {
         None => Ok(None),
         Some(value) => value.as_f64().filter(|date| date.is_finite()).map(Some).ok_or(Refusal::Malformed),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::base64url;
-use crate::claims::{NumericDate, VerifiedClaims};
+use crate::claims::{Claims, NumericDate, VerifiedClaims};
 use crate::json;
 use crate::keyring::Keyring;
 use crate::refusal::Refusal;
@@ -84,13 +84,13 @@ pub fn verify(
     let signer = find_signer(keyring, kid.as_deref(), signed.as_bytes(), &signature)?;
 
     let payload = base64url::decode(payload.as_bytes()).ok_or(Refusal::Malformed)?;
-    let members = json::parse_object(&payload).map_err(|_| Refusal::Malformed)?;
-    let registered = Registered::of(&members);
+    let claims = Claims::read(payload)?;
+    let registered = Registered::of(&claims);
     registered.check_types()?;
     let window = registered.check_time(expectations, now)?;
     registered.check_issuer(expectations)?;
     registered.check_audience(expectations)?;
-    Ok(VerifiedClaims { members, payload, window, kid: Arc::clone(signer) })
+    Ok(VerifiedClaims { claims, window, kid: Arc::clone(signer) })
 }
 
 /// The header's `kid`, of a header that asks for nothing but HS256.

@@ -90,7 +90,7 @@ proptest! {
         let keyring = keyring(&[&secret]);
         let token = issue(&keyring, &claims).unwrap();
         let verified = verify(&token, &keyring, &Expectations::default(), AT).unwrap();
-        prop_assert_eq!(verified.members(), &claims);
+        prop_assert_eq!(&verified.members(), &claims);
         prop_assert_eq!(verified.kid(), keyring.newest().kid());
         prop_assert_eq!(verified.subject(), claims.get("sub").and_then(Value::as_str));
     }

@@ -29,6 +29,7 @@ mod filter {
     /// What the host writes, one thing at a time.
     static mut BUFFER: [u8; 64 * 1024] = [0; 64 * 1024];
 
+    #[link(wasm_import_module = "env")]
     unsafe extern "C" {
         fn proxy_get_buffer_bytes(
             buffer: u32,

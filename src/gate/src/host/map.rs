@@ -9,6 +9,8 @@
 
 use proxy_wasm::types::{MapType, Status};
 
+// The module is named, because a linker that is not told of an import takes it for a symbol that is missing.
+#[link(wasm_import_module = "env")]
 unsafe extern "C" {
     // Its result is a `Status`, but one that the SDK does not know must not become an invalid enum.
     fn proxy_get_header_map_pairs(map_type: u32, data: *mut *mut u8, size: *mut usize) -> u32;

@@ -41,7 +41,7 @@ pub(super) async fn verify(State(app): State<SharedApp>, request: Request) -> Re
         None => caller::presented(&app, &headers)?.ok_or_else(Problem::missing_token)?.token,
     };
     let body = match app.check_token(token).await? {
-        Ok(claims) => VerificationBody::Active { active: true, claims: claims.members().clone() },
+        Ok(claims) => VerificationBody::Active { active: true, claims: claims.members() },
         Err(refusal) => VerificationBody::Inactive { active: false, code: refusal.code() },
     };
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response())
