@@ -30,9 +30,14 @@ const NEEDS: &[system::Need] = &[
 const TEST: &[&str] = &["test", "--workspace", "--locked"];
 const END_TO_END: &[&str] = &["--test", "e2e"];
 
+/// Where this is set, the tests of the second way of delivery have a gate whose standard library was built from source
+/// (docs/building.md), so that both ways to build it are seen to work.
+const STD_FROM_SOURCE: &str = "JWT_GATE_STD_FROM_SOURCE";
+
 /// Test programs to run.
 struct Run {
     envoy: PathBuf,
+    wasm: PathBuf,
     /// Which of them; none: all.
     selected: &'static [&'static str],
     /// What `$JWT_GATE_DELIVERY` says: how the gate gets into Envoy.
@@ -54,6 +59,8 @@ pub fn command(matrix: bool, arguments: &[String]) -> Result<ExitCode> {
         }
     }
     let workspace = Workspace::locate()?;
+    let from_source = env::var_os(STD_FROM_SOURCE).is_some_and(|value| !value.is_empty());
+    let from_source = if from_source { Some(built_from_source(&workspace)?) } else { None };
     say::step("Building the gate, which runs in Envoy");
     let wasm = wasm::build()?;
     say::step("Building the tests, and with them the companion");
@@ -69,28 +76,35 @@ pub fn command(matrix: bool, arguments: &[String]) -> Result<ExitCode> {
         bail!("cargo test left no {}", companion.display());
     }
     let runs: Vec<Run> = if matrix {
-        let run =
-            |version| Ok(Run { envoy: envoy::locate_version(version)?, selected: END_TO_END, delivery: "" });
+        let run = |version| {
+            Ok(Run {
+                envoy: envoy::locate_version(version)?,
+                wasm: wasm.clone(),
+                selected: END_TO_END,
+                delivery: "",
+            })
+        };
         envoy::versions().map(run).collect::<Result<_>>()?
     } else {
         let envoy = envoy::locate()?;
         vec![
-            Run { envoy: envoy.clone(), selected: &[], delivery: "" },
-            Run { envoy, selected: END_TO_END, delivery: "mesh" },
+            Run { envoy: envoy.clone(), wasm: wasm.clone(), selected: &[], delivery: "" },
+            Run { envoy, wasm: from_source.unwrap_or(wasm), selected: END_TO_END, delivery: "mesh" },
         ]
     };
 
     let mut tally = Tally::default();
-    for Run { envoy, selected, delivery } in runs {
+    for Run { envoy, wasm, selected, delivery } in runs {
         let how = if delivery.is_empty() {
             String::new()
         } else {
             format!(", the gate delivered as a {delivery} does")
         };
         say::step(&format!(
-            "Running the tests on Envoy {}, {}{how}",
+            "Running the tests on Envoy {}, {}, with {}{how}",
             envoy::version_of(&envoy)?,
-            envoy.display()
+            envoy.display(),
+            wasm.display()
         ));
         let skip_log = tempfile::Builder::new().prefix("jwt-gate-skipped-").tempfile()?;
         let mut tests = cargo();
@@ -116,6 +130,15 @@ pub fn command(matrix: bool, arguments: &[String]) -> Result<ExitCode> {
         tally.read_skip_log(&read(skip_log.path())?);
     }
     Ok(report(&tally))
+}
+
+/// The gate with a standard library that was built from source, kept where the next build leaves it alone.
+fn built_from_source(workspace: &Workspace) -> Result<PathBuf> {
+    say::step("Building the gate once more, with its standard library from source");
+    let built = wasm::build_with(&wasm::Std::from_source()?)?;
+    let kept = workspace.target.join("jwt_gate.std-from-source.wasm");
+    fs::copy(&built, &kept).with_context(|| format!("{} cannot be written", kept.display()))?;
+    Ok(kept)
 }
 
 /// Runs cargo, showing its output as it comes, and counts.
