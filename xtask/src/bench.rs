@@ -143,6 +143,7 @@ pub fn command(options: &Options) -> Result<()> {
     if wanted(Part::Footprint) {
         let footprint = footprint::measure(&parts, folder.path())?;
         report.part("footprint", &footprint.table())?;
+        report.part("composition", &wasm::composition()?.table())?;
         verdicts.footprint(&footprint);
     }
     if let (Some(bcrypt_alone), Some(companion), Some(python)) =

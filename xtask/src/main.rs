@@ -57,6 +57,9 @@ enum Command {
         /// Build std from the distribution's packages even where rustup's target is installed.
         #[arg(long)]
         std_from_source: bool,
+        /// Print how many bytes of it come from whose code instead.
+        #[arg(long, conflicts_with = "std_from_source")]
+        by_crate: bool,
     },
 }
 
@@ -71,7 +74,9 @@ fn main() -> ExitCode {
         }
         Command::Measure(measure) => xtask::measure::command(&measure).map(done),
         Command::Test { matrix, arguments } => xtask::test::command(matrix, &arguments),
-        Command::Wasm { std_from_source } => xtask::wasm::command(std_from_source).map(done),
+        Command::Wasm { std_from_source, by_crate } => {
+            xtask::wasm::command(std_from_source, by_crate).map(done)
+        }
     };
     match result {
         Ok(code) => code,

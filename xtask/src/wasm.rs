@@ -1,10 +1,12 @@
 //! Building the filter: `target/jwt_gate.wasm`.
 
+mod composition;
 mod postprocess;
 mod toolchain;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::{env, fs};
 
 use anyhow::{Context, Result, bail};
@@ -12,6 +14,7 @@ use anyhow::{Context, Result, bail};
 use crate::workspace::Workspace;
 use crate::{command, say};
 
+pub(crate) use composition::Composition;
 pub use postprocess::trimmed;
 pub use toolchain::Std;
 
@@ -64,27 +67,50 @@ pub fn build_with(std: &Std) -> Result<PathBuf> {
     Ok(finished)
 }
 
+/// What the filter's bytes are made of. It is built for this once more, with the names of its functions.
+pub(crate) fn composition() -> Result<Composition> {
+    let (std, workspace) = (standard_library()?, Workspace::locate()?);
+    let target_dir = workspace.target.join("named");
+    let mut cargo = linking(&std, &workspace, "jwt-gate", &target_dir)?;
+    command::run(cargo.env("CARGO_PROFILE_WASM_STRIP", "debuginfo"))?;
+    Composition::of(&postprocess::postprocess_with_names(&linked(&target_dir, "jwt_gate")?)?)
+}
+
 /// Compiles `package` with the filter's profile and returns its module as it was linked.
 pub(crate) fn link(std: &Std, workspace: &Workspace, package: &str, module: &str) -> Result<Vec<u8>> {
     let target_dir = std.target_dir(workspace);
+    command::run(&mut linking(std, workspace, package, &target_dir)?)?;
+    linked(&target_dir, module)
+}
+
+/// The command that compiles `package` with the filter's profile.
+fn linking(std: &Std, workspace: &Workspace, package: &str, target_dir: &Path) -> Result<Command> {
     let mut cargo = std.cargo();
     cargo
         .current_dir(&workspace.root)
         .args(["build", "--locked", "--package", package, "--profile", "wasm", "--target", TARGET])
         .arg("--target-dir")
-        .arg(&target_dir)
+        .arg(target_dir)
         .env_remove("RUSTFLAGS")
         .env("CARGO_ENCODED_RUSTFLAGS", encoded(std.rustflags(workspace)?)?);
-    command::run(&mut cargo)?;
+    Ok(cargo)
+}
+
+/// The module that it left.
+fn linked(target_dir: &Path, module: &str) -> Result<Vec<u8>> {
     let linked = target_dir.join(TARGET).join("wasm").join(format!("{module}.wasm"));
     fs::read(&linked).with_context(|| format!("the build left no {}", linked.display()))
 }
 
-/// `cargo xtask wasm`: builds, then prints path and size.
+/// `cargo xtask wasm`: builds, then prints path and size; with `by_crate`, where the bytes come from.
 ///
 /// # Errors
 /// As [`build`].
-pub fn command(std_from_source: bool) -> Result<()> {
+pub fn command(std_from_source: bool, by_crate: bool) -> Result<()> {
+    if by_crate {
+        println!("{}", composition()?.table());
+        return Ok(());
+    }
     say::step("Building the filter");
     let path = if std_from_source { build_with(&Std::from_source()?)? } else { build()? };
     let bytes = fs::metadata(&path)?.len();

@@ -16,9 +16,9 @@ use super::table::with_interval;
 use super::workload::Workload;
 use crate::say;
 
-const CONTENDERS: [Contender; 3] = [Contender::None, Contender::Gate, Contender::JwtAuthn];
+const CONTENDERS: [Contender; 4] = [Contender::None, Contender::Gate, Contender::JwtAuthn, Contender::Floor];
 const WORKLOAD: Workload = Workload::Seen;
-const ROUNDS: usize = 45;
+const ROUNDS: usize = 48;
 const TURN: Duration = Duration::from_millis(400);
 const SHARES: [(&str, f64); 3] = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)];
 
@@ -65,10 +65,10 @@ impl Measurement {
         rounds.iter().map(|latencies| latencies.percentile(share)).collect()
     }
 
-    /// The 99th percentile with the gate as a multiple of that without a filter.
-    pub(super) fn p99_ratio(&self) -> Option<Estimate> {
-        let pairs = self.percentiles(Contender::Gate, 0.99).into_iter();
-        Estimate::of(pairs.zip(self.percentiles(Contender::None, 0.99)).map(|(gate, none)| gate / none))
+    /// The 99th percentile with this filter as a multiple of that without a filter.
+    pub(super) fn p99_ratio(&self, contender: Contender) -> Option<Estimate> {
+        let pairs = self.percentiles(contender, 0.99).into_iter();
+        Estimate::of(pairs.zip(self.percentiles(Contender::None, 0.99)).map(|(with, without)| with / without))
     }
 
     pub(super) fn table(&self) -> String {

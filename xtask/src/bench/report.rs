@@ -59,7 +59,8 @@ mod tests {
     #[test]
     fn every_part_has_its_place_in_the_documents() {
         let page = include_str!("../../../docs/benchmarks.md");
-        let others = ["machine", "targets", "latency", "footprint", "companion", "instructions"];
+        let others =
+            ["machine", "targets", "latency", "footprint", "composition", "companion", "instructions"];
         for part in Workload::value_variants().iter().map(|workload| workload.name()).chain(others) {
             document::put(page, part, "new").unwrap();
         }

@@ -17,7 +17,7 @@ use crate::say;
 const WARM_UP: Duration = Duration::from_secs(1);
 
 /// Who costs much has its turn in one of so many rounds, and a long one.
-const COARSE_EVERY: usize = 20;
+const COARSE_EVERY: usize = 5;
 const COARSE_TURN: Duration = Duration::from_millis(250);
 
 /// What was measured: for each workload and contender, samples by round.
@@ -125,10 +125,15 @@ impl Measured {
         Estimate::of(samples.values().map(|sample| sample.requests_per_second))
     }
 
-    /// The cost of one as a multiple of the other's, of the two in the same round each.
+    /// The cost of one as a multiple of the other's: of the two in the same round each, unless one has its turn in
+    /// few of the rounds, and the other's turns in all the others would count for nothing.
     pub(super) fn ratio(&self, workload: Workload, one: Contender, other: Contender) -> Option<Estimate> {
-        let (one, other) = (self.above(workload, one), self.above(workload, other));
-        let pairs: Vec<_> = pairs(&one, &other).map(|(_, one, other)| (one, other)).collect();
+        let (ones, others) = (self.above(workload, one), self.above(workload, other));
+        if one.is_coarse() != other.is_coarse() {
+            let values = |costs: BTreeMap<usize, f64>| costs.into_values().collect::<Vec<_>>();
+            return Estimate::of_unpaired_ratio(&values(ones), &values(others));
+        }
+        let pairs: Vec<_> = pairs(&ones, &others).map(|(_, one, other)| (one, other)).collect();
         Estimate::of_ratio(&pairs)
     }
 }

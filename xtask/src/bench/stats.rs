@@ -33,14 +33,20 @@ impl Estimate {
             let other = Self::of(pairs.iter().map(|(_, other)| *other))?;
             Some(one.median / other.median)
         };
-        let median = ratio(pairs)?;
+        Self::bootstrapped(ratio(pairs)?, |draw| ratio(&draw.as_many(pairs)))
+    }
+
+    /// Of the ratio of two medians whose values do not belong together in pairs.
+    pub(super) fn of_unpaired_ratio(ones: &[f64], others: &[f64]) -> Option<Self> {
+        let median = |values: &[f64]| Some(Self::of(values.iter().copied())?.median);
+        Self::bootstrapped(median(ones)? / median(others)?, |draw| {
+            Some(median(&draw.as_many(ones))? / median(&draw.as_many(others))?)
+        })
+    }
+
+    fn bootstrapped(median: f64, drawn: impl Fn(&mut Draw) -> Option<f64>) -> Option<Self> {
         let mut draw = Draw(1);
-        let mut ratios = Vec::with_capacity(DRAWS);
-        for _ in 0..DRAWS {
-            let drawn: Vec<_> =
-                pairs.iter().filter_map(|_| pairs.get(draw.below(pairs.len())).copied()).collect();
-            ratios.extend(ratio(&drawn));
-        }
+        let mut ratios: Vec<f64> = (0..DRAWS).filter_map(|_| drawn(&mut draw)).collect();
         ratios.sort_by(f64::total_cmp);
         let outside = DRAWS / 40;
         Some(Self { median, low: *ratios.get(outside)?, high: *ratios.get(DRAWS - 1 - outside)? })
@@ -54,6 +60,11 @@ const DRAWS: usize = 2000;
 struct Draw(u64);
 
 impl Draw {
+    /// As many as these, drawn from them with replacement.
+    fn as_many<T: Copy>(&mut self, values: &[T]) -> Vec<T> {
+        values.iter().filter_map(|_| values.get(self.below(values.len())).copied()).collect()
+    }
+
     fn below(&mut self, end: usize) -> usize {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as usize % end
@@ -96,6 +107,10 @@ mod tests {
         let ratio = Estimate::of_ratio(&noisy).unwrap();
         assert!(ratio.low < ratio.median && ratio.median < ratio.high, "{ratio:?}");
         assert_eq!(Estimate::of_ratio(&[]), None);
+        let few: Vec<f64> = (90..=110).map(f64::from).collect();
+        let ratio = Estimate::of_unpaired_ratio(&few, &[1.0, 3.0, 2.0]).unwrap();
+        assert!(ratio.median == 50.0 && ratio.low < 40.0 && ratio.high > 60.0, "{ratio:?}");
+        assert_eq!(Estimate::of_unpaired_ratio(&few, &[]), None);
     }
 
     #[test]

@@ -91,9 +91,12 @@ impl Verdicts {
     }
 
     pub(super) fn latency(&mut self, measured: &latency::Measurement) {
-        if let Some(ratio) = measured.p99_ratio() {
+        if let Some(ratio) = measured.p99_ratio(Contender::Gate) {
             let what = "p99 at half of capacity: jwt-gate / no filter".to_owned();
             self.judge(what, Bound::AtMost(1.05), "×", ratio, 2);
+            if let Some(verdict) = self.verdicts.last_mut() {
+                verdict.floor = measured.p99_ratio(Contender::Floor);
+            }
         }
     }
 

@@ -25,14 +25,23 @@ pub(super) fn postprocess(module: &[u8]) -> Result<Vec<u8>> {
     trimmed(module, EXPORTS)
 }
 
+/// The same, but with the names of its functions.
+pub(super) fn postprocess_with_names(module: &[u8]) -> Result<Vec<u8>> {
+    trim(module, EXPORTS, true)
+}
+
 /// The module with these exports only and what they reach, and without the custom sections (names, producers,
 /// target features), which nothing reads at run time.
 ///
 /// # Errors
 /// Where it is no module, or lacks one of `exports`.
 pub fn trimmed(module: &[u8], exports: &[&str]) -> Result<Vec<u8>> {
+    trim(module, exports, false)
+}
+
+fn trim(module: &[u8], exports: &[&str], names: bool) -> Result<Vec<u8>> {
     let mut config = ModuleConfig::new();
-    let mut module = config.generate_name_section(false).generate_producers_section(false).parse(module)?;
+    let mut module = config.generate_name_section(names).generate_producers_section(false).parse(module)?;
     let unused = module.exports.iter().filter(|export| !exports.contains(&export.name.as_str()));
     for export in unused.map(|export| export.id()).collect::<Vec<_>>() {
         module.exports.delete(export);
