@@ -19,6 +19,7 @@ pub mod forge;
 pub mod http1;
 pub mod http2;
 mod listener;
+pub mod load;
 mod mesh;
 mod network;
 mod process;

@@ -1,19 +1,15 @@
 //! What polls cost a companion on PostgreSQL, and PostgreSQL; what a thousand gates would cost them.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jwt_gate_tests::http1::Connection;
-use jwt_gate_tests::{Request, forge};
+use jwt_gate_tests::{Request, forge, load};
 use serde_json::json;
 
 use crate::cpu::{nanoseconds, resident_kib};
 use crate::site::Site;
 
-const SECONDS: u64 = 10;
-/// Connections that are used at once.
-const CONNECTIONS: u64 = 16;
+const PERIOD: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Connections that are kept open: what 300 gates of two workers have, and less than a companion takes by default.
 const KEPT: usize = 900;
@@ -42,7 +38,7 @@ pub(crate) fn table(site: &mut Site) -> String {
     );
     for rate in [Some(600), None] {
         let before = spent(site);
-        let (answered, elapsed) = site.clients().run(|| poll_at(&open, &poll, rate));
+        let (answered, elapsed) = site.clients().run(|| load::at_rate(&open, &poll, rate, PERIOD));
         let after = spent(site);
         let each =
             |index: usize| after[index].saturating_sub(before[index]) as f64 / answered as f64 / 1000.0;
@@ -87,31 +83,4 @@ fn memory_of_a_connection(site: &Site, open: &impl Fn() -> Connection, poll: &Re
 fn spent(site: &Site) -> [u64; 2] {
     let database = site.database().processes().into_iter().map(|process| nanoseconds(process, "")).sum();
     [nanoseconds(site.companions()[0].id(), ""), database]
-}
-
-/// Polls `rate` times a second, or as fast as answers come; how many were answered in how long.
-fn poll_at(open: &(impl Fn() -> Connection + Sync), poll: &Request, rate: Option<u64>) -> (u64, Duration) {
-    let (begun, answered) = (AtomicU64::new(0), AtomicU64::new(0));
-    let stop = AtomicBool::new(false);
-    let start = Instant::now();
-    thread::scope(|scope| {
-        for _ in 0..CONNECTIONS {
-            scope.spawn(|| {
-                let mut connection = open();
-                while !stop.load(Ordering::SeqCst) {
-                    let number = begun.fetch_add(1, Ordering::SeqCst);
-                    if let Some(rate) = rate {
-                        let due = Duration::from_secs_f64(number as f64 / rate as f64);
-                        thread::sleep(due.saturating_sub(start.elapsed()));
-                    }
-                    let answer = connection.exchange(poll).expect("an answer");
-                    assert_eq!(answer.status, 200, "{answer:?}");
-                    answered.fetch_add(1, Ordering::SeqCst);
-                }
-            });
-        }
-        thread::sleep(Duration::from_secs(SECONDS));
-        stop.store(true, Ordering::SeqCst);
-    });
-    (answered.load(Ordering::SeqCst), start.elapsed())
 }
