@@ -173,6 +173,7 @@ fn bad() -> Vec<(&'static str, Value, &'static str)> {
             "default: ",
         ),
         ("bad-stat-prefix", with(app(), json!({"stat_prefix": "a b"})), "stat_prefix: "),
+        ("huge-cache", with(app(), json!({"cache": {"max_entries": 1_048_577}})), "cache.max_entries: "),
     ]
 }
 
