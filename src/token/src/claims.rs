@@ -4,58 +4,21 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use crate::json;
-use crate::plain::{self, Member, Plain};
-use crate::refusal::Refusal;
+use crate::payload::{Claim, Payload};
+use crate::window::{NumericDate, TimeWindow};
 
 /// The audience of the tokens with which a gate asks the companion for revocations. A token for it is
 /// never a user's: [`crate::verify()`] refuses it unless that audience is asked for.
 pub const INTERNAL_AUDIENCE: &str = "jwt-gate/internal";
-
-/// Seconds since 1970-01-01T00:00:00Z, fractions allowed (RFC 7519 §2, NumericDate).
-pub type NumericDate = f64;
 
 /// The claims of a token whose signature, algorithm, time and addressee were checked.
 ///
 /// Only [`crate::verify()`] makes one, which is what lets the rest of the program trust it.
 #[derive(Debug, Clone)]
 pub struct VerifiedClaims {
-    pub(crate) claims: Claims,
+    pub(crate) payload: Payload,
     pub(crate) window: TimeWindow,
     pub(crate) kid: Arc<str>,
-}
-
-/// A payload and what stands in it.
-#[derive(Debug, Clone)]
-pub(crate) struct Claims {
-    payload: String,
-    members: Members,
-}
-
-#[derive(Debug, Clone)]
-enum Members {
-    /// Where they stand in the payload.
-    InPlace(Vec<Member>),
-    /// What it took a parser to read.
-    Parsed(Map<String, Value>),
-}
-
-/// The value of a claim.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Claim<'claims> {
-    /// A string.
-    Text(&'claims str),
-    /// A whole number that every reader of JSON takes for the same one.
-    Whole(u64),
-    /// Any other value, other numbers among them.
-    Other(&'claims Value),
-}
-
-/// When a token may be used; the clock skew is already counted in.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct TimeWindow {
-    pub(crate) not_before: NumericDate,
-    pub(crate) expires: NumericDate,
 }
 
 // === impl VerifiedClaims ===
@@ -71,7 +34,7 @@ impl VerifiedClaims {
     #[must_use]
     pub fn only(&self, wanted: impl Fn(&str) -> bool) -> Map<String, Value> {
         let mut members = Map::new();
-        self.claims.for_each(|name, claim| {
+        self.payload.for_each(|name, claim| {
             if wanted(name) {
                 members.insert(name.to_owned(), claim.to_value());
             }
@@ -82,7 +45,7 @@ impl VerifiedClaims {
     /// The payload's JSON text, byte for byte as it was signed.
     #[must_use]
     pub fn payload(&self) -> &str {
-        &self.claims.payload
+        self.payload.text()
     }
 
     /// When the token may be used, skew included. A cache asks it again on every use.
@@ -97,268 +60,33 @@ impl VerifiedClaims {
         &self.kid
     }
 
-    /// The claim at `path`: see [`lookup`].
+    /// The claim at `path`: see [`crate::lookup`].
     #[must_use]
     pub fn get(&self, path: &str) -> Option<Claim<'_>> {
-        match &self.claims.members {
-            Members::Parsed(members) => lookup(members, path).map(Claim::of),
-            // None of them is an object that dots could descend into.
-            Members::InPlace(_) => self.claims.get(path),
-        }
+        self.payload.at(path)
     }
 
     /// `sub`, where it is a string.
     #[must_use]
     pub fn subject(&self) -> Option<&str> {
-        self.claims.get("sub")?.as_str()
+        self.payload.get("sub")?.as_str()
     }
 
     /// `jti`, where it is a string.
     #[must_use]
     pub fn id(&self) -> Option<&str> {
-        self.claims.get("jti")?.as_str()
+        self.payload.get("jti")?.as_str()
     }
 
     /// `iat`, where it is a number.
     #[must_use]
     pub fn issued_at(&self) -> Option<NumericDate> {
-        self.claims.get("iat")?.as_f64()
+        self.payload.get("iat")?.as_f64()
     }
 
     /// `exp`, where it is a number.
     #[must_use]
     pub fn expires_at(&self) -> Option<NumericDate> {
-        self.claims.get("exp")?.as_f64()
-    }
-}
-
-// === impl Claims ===
-
-impl Claims {
-    /// The claims that `payload` holds.
-    ///
-    /// # Errors
-    /// [`Refusal::Malformed`] where it is not one JSON object in UTF-8 whose objects name each member once.
-    pub(crate) fn read(payload: Vec<u8>) -> Result<Self, Refusal> {
-        let payload = String::from_utf8(payload).map_err(|_| Refusal::Malformed)?;
-        let members = match plain::members(&payload) {
-            Some(members) => Members::InPlace(members),
-            None => Members::Parsed(json::parse_object(payload.as_bytes()).map_err(|_| Refusal::Malformed)?),
-        };
-        Ok(Self { payload, members })
-    }
-
-    /// Calls `visit` with each of them.
-    pub(crate) fn for_each<'claims>(&'claims self, mut visit: impl FnMut(&'claims str, Claim<'claims>)) {
-        match &self.members {
-            Members::Parsed(members) => {
-                members.iter().for_each(|(name, value)| visit(name, Claim::of(value)));
-            }
-            Members::InPlace(members) => members.iter().for_each(|member| {
-                if let Some((name, value)) = self.name(member).zip(self.value(member)) {
-                    visit(name, value);
-                }
-            }),
-        }
-    }
-
-    fn get(&self, name: &str) -> Option<Claim<'_>> {
-        match &self.members {
-            Members::Parsed(members) => members.get(name).map(Claim::of),
-            Members::InPlace(members) => {
-                self.value(members.iter().find(|member| self.name(member) == Some(name))?)
-            }
-        }
-    }
-
-    fn name(&self, member: &Member) -> Option<&str> {
-        self.payload.get(member.name.clone())
-    }
-
-    fn value(&self, member: &Member) -> Option<Claim<'_>> {
-        Some(match &member.value {
-            Plain::Text(place) => Claim::Text(self.payload.get(place.clone())?),
-            Plain::Whole(number) => Claim::Whole(*number),
-            Plain::Constant(value) => Claim::Other(value),
-        })
-    }
-}
-
-// === impl Claim ===
-
-impl<'claims> Claim<'claims> {
-    fn of(value: &'claims Value) -> Self {
-        match value {
-            Value::String(text) => Self::Text(text),
-            other => Self::Other(other),
-        }
-    }
-
-    /// The string, where it is one.
-    #[must_use]
-    pub fn as_str(self) -> Option<&'claims str> {
-        match self {
-            Self::Text(text) => Some(text),
-            _ => None,
-        }
-    }
-
-    /// The number, where it is one.
-    #[must_use]
-    pub fn as_f64(self) -> Option<f64> {
-        #[expect(clippy::cast_precision_loss, reason = "fifteen digits at most")]
-        match self {
-            Self::Whole(number) => Some(number as f64),
-            Self::Other(value) => value.as_f64(),
-            Self::Text(_) => None,
-        }
-    }
-
-    /// The value as a parser gives it.
-    #[must_use]
-    pub fn to_value(self) -> Value {
-        match self {
-            Self::Text(text) => text.into(),
-            Self::Whole(number) => number.into(),
-            Self::Other(value) => value.clone(),
-        }
-    }
-}
-
-// === impl TimeWindow ===
-
-impl TimeWindow {
-    /// Whether `now` is inside.
-    ///
-    /// # Errors
-    /// [`Refusal::Expired`] or [`Refusal::NotYetValid`].
-    pub fn check(self, now: NumericDate) -> Result<(), Refusal> {
-        if now >= self.expires {
-            Err(Refusal::Expired)
-        } else if now < self.not_before {
-            Err(Refusal::NotYetValid)
-        } else {
-            Ok(())
-        }
-    }
-}
-
-/// The claim at `path`: a claim of that very name, dots and all, where there is one (as with
-/// `https://example.com/role`), else dots descend into objects (`user.id`).
-#[must_use]
-pub fn lookup<'claims>(claims: &'claims Map<String, Value>, path: &str) -> Option<&'claims Value> {
-    if let Some(value) = claims.get(path) {
-        return Some(value);
-    }
-    let (first, rest) = path.split_once('.')?;
-    rest.split('.').try_fold(claims.get(first)?, |value, name| value.get(name))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::collection::vec;
-    use proptest::prelude::*;
-    use serde_json::json;
-
-    /// Objects that are plain or nearly so.
-    fn object() -> impl Strategy<Value = String> {
-        let part = |parts: &'static [&'static str]| (0..parts.len()).prop_map(move |at| parts[at]);
-        let blank = || part(&["", "", "", " ", "\t", "\r\n", "\u{a0}", "\0"]);
-        let name =
-            part(&["\"a\"", "\"sub\"", "\"é\"", "\"\"", "\"a.b\"", "\"a b\"", "\"\\u0061\"", "a", "\"sub"]);
-        let value = part(&[
-            "\"x\"",
-            "\"\"",
-            "\"ü€😀\"",
-            "\"\u{7f}\"",
-            "\"\t\"",
-            "\"\\n\"",
-            "\"\\\"",
-            "0",
-            "7",
-            "999999999999999",
-            "1000000000000000",
-            "00",
-            "-1",
-            "-0",
-            "1.5",
-            "1.",
-            "1e2",
-            "+1",
-            "true",
-            "false",
-            "null",
-            "nul",
-            "True",
-            "[]",
-            "[1]",
-            "{}",
-            "{\"a\":1}",
-            "\"x\" \"y\"",
-            "",
-        ]);
-        let member = (blank(), name, blank(), blank(), value, blank())
-            .prop_map(|(a, name, b, c, value, d)| format!("{a}{name}{b}:{c}{value}{d}"));
-        let tail = part(&["", "", "", "", " ", "\n", "x", "}", ","]);
-        (vec(member, 0..5), tail).prop_map(|(members, tail)| format!("{{{}}}{tail}", members.join(",")))
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig { cases: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
-
-        #[test]
-        fn what_is_read_in_place_is_what_a_parser_reads(text in object(), at in any::<u8>(), byte in any::<u8>(), change in 0..4_u8) {
-            let mut payload = text.into_bytes();
-            if change == 0 {
-                let at = usize::from(at).checked_rem(payload.len()).unwrap();
-                payload[at] = byte;
-            }
-            let parsed = json::parse_object(&payload).ok();
-            let read = Claims::read(payload).ok();
-            let members = read.as_ref().map(|claims| {
-                let mut members = Map::new();
-                claims.for_each(|name, claim| {
-                    assert_eq!(claims.get(name), Some(claim));
-                    assert!(members.insert(name.to_owned(), claim.to_value()).is_none());
-                });
-                members
-            });
-            prop_assert_eq!(members, parsed);
-        }
-    }
-
-    #[test]
-    fn what_most_tokens_hold_is_read_in_place() {
-        let payload = r#" {"sub": "user_1", "iat":1700000000,"exp":1700604800, "email":"zoë@example.com","staff":true,"x":null} "#;
-        let claims = Claims::read(payload.into()).unwrap();
-        assert!(matches!(&claims.members, Members::InPlace(members) if members.len() == 6));
-        assert_eq!(claims.get("email"), Some(Claim::Text("zoë@example.com")));
-        assert_eq!(claims.get("iat").and_then(Claim::as_f64), Some(1_700_000_000.0));
-        assert_eq!(claims.get("x"), Some(Claim::Other(&Value::Null)));
-        assert_eq!(claims.get("staff").and_then(Claim::as_f64), None);
-        assert_eq!(claims.get("nope"), None);
-    }
-
-    #[test]
-    fn dots_descend_and_a_literal_name_comes_first() {
-        let claims = json!({"sub": "a", "user": {"id": 7, "a": {"b": null}}, "x.y": 1, "x": {"y": 2}});
-        let claims = claims.as_object().unwrap();
-        assert_eq!(lookup(claims, "sub"), Some(&json!("a")));
-        assert_eq!(lookup(claims, "user.id"), Some(&json!(7)));
-        assert_eq!(lookup(claims, "user.a.b"), Some(&json!(null)));
-        assert_eq!(lookup(claims, "x.y"), Some(&json!(1)));
-        for absent in ["", ".", "user.", "user.x", "sub.x", "user.id.x", ".user", "nope"] {
-            assert_eq!(lookup(claims, absent), None, "{absent}");
-        }
-    }
-
-    #[test]
-    fn the_window_is_closed_below_and_open_above() {
-        let window = TimeWindow { not_before: 10.0, expires: 20.5 };
-        assert_eq!(window.check(9.9), Err(Refusal::NotYetValid));
-        assert_eq!(window.check(10.0), Ok(()));
-        assert_eq!(window.check(20.4), Ok(()));
-        assert_eq!(window.check(20.5), Err(Refusal::Expired));
+        self.payload.get("exp")?.as_f64()
     }
 }

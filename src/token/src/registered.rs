@@ -2,9 +2,11 @@
 
 use serde_json::Value;
 
-use crate::claims::{Claim, Claims, INTERNAL_AUDIENCE, NumericDate, TimeWindow};
+use crate::claims::INTERNAL_AUDIENCE;
+use crate::payload::{Claim, Payload};
 use crate::refusal::Refusal;
 use crate::verify::Expectations;
+use crate::window::{NumericDate, TimeWindow};
 
 /// The registered claims of a token, those that it has.
 #[derive(Default)]
@@ -20,9 +22,9 @@ pub(crate) struct Registered<'claims> {
 
 impl<'claims> Registered<'claims> {
     /// All of them in one pass: there are more of them to ask for than most tokens have claims.
-    pub(crate) fn of(claims: &'claims Claims) -> Self {
+    pub(crate) fn of(payload: &'claims Payload) -> Self {
         let mut registered = Self::default();
-        claims.for_each(|name, claim| {
+        payload.for_each(|name, claim| {
             let place = match name {
                 "iss" => &mut registered.iss,
                 "sub" => &mut registered.sub,

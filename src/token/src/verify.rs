@@ -6,12 +6,14 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::base64url;
-use crate::claims::{Claims, NumericDate, VerifiedClaims};
+use crate::claims::VerifiedClaims;
 use crate::json;
 use crate::keyring::Keyring;
+use crate::payload::Payload;
 use crate::refusal::Refusal;
 use crate::registered::Registered;
 use crate::secret::Secret;
+use crate::window::NumericDate;
 
 /// The longest token that is looked at. Envoy's own limit on all headers together is 60 KiB.
 pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
@@ -84,13 +86,13 @@ pub fn verify(
     let signer = find_signer(keyring, kid.as_deref(), signed.as_bytes(), &signature)?;
 
     let payload = base64url::decode(payload.as_bytes()).ok_or(Refusal::Malformed)?;
-    let claims = Claims::read(payload)?;
-    let registered = Registered::of(&claims);
+    let payload = Payload::read(payload)?;
+    let registered = Registered::of(&payload);
     registered.check_types()?;
     let window = registered.check_time(expectations, now)?;
     registered.check_issuer(expectations)?;
     registered.check_audience(expectations)?;
-    Ok(VerifiedClaims { claims, window, kid: Arc::clone(signer) })
+    Ok(VerifiedClaims { payload, window, kid: Arc::clone(signer) })
 }
 
 /// The header's `kid`, of a header that asks for nothing but HS256.
