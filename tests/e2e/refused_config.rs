@@ -190,6 +190,11 @@ const BAD_TEXTS: &[(&str, &str, &str)] = &[
         "providers:\n  app: {secrets: [{env: BETTER_AUTH_SECRET}]}\n  app: {secrets: [{env: BETTER_AUTH_SECRET}]}\n",
         "providers.app: ",
     ),
+    (
+        "text-no-space",
+        "providers: {app: {secrets: [{inline:hush-hush-0123456789-abcdefghijkl}]}}",
+        "providers.app.secrets[0]: needs a space after `inline:`",
+    ),
     ("text-two-documents", "providers: {}\n---\nproviders: {}\n", "configuration: "),
     ("text-anchor", "providers: &a\n  app: *a\n", ""),
 ];

@@ -3,6 +3,7 @@
 use jwt_gate_token::json;
 use serde_json::Value;
 
+use super::error::shown;
 use super::fields::Node;
 use super::{Config, ConfigError, reader, struct_wire, yaml};
 
@@ -28,7 +29,7 @@ fn parse(bytes: &[u8]) -> Result<Value, ConfigError> {
     if bytes.first() == Some(&b'\n')
         && let Some(document) = struct_wire::decode(bytes)
     {
-        return document.map_err(|name| ConfigError::new(name, "is there twice"));
+        return document.map_err(|name| ConfigError::new(shown(&name), "is there twice"));
     }
     let text = std::str::from_utf8(bytes).map_err(|_| {
         ConfigError::new("", "is neither UTF-8 text (JSON or YAML) nor a google.protobuf.Struct")
@@ -79,6 +80,11 @@ mod tests {
             ("rules: [{match: {path: /}, requires: }]", "rules[0].requires: is empty"),
             ("providers: {app: {}, app: {}}", "providers.app: is there twice"),
             (r#"{"providers": {"app": {}, "app": {}}}"#, "providers.app: is there twice"),
+            (
+                "providers: {app: {secrets: [{inline:x}]}}",
+                "providers.app.secrets[0]: needs a space after `inline:`",
+            ),
+            ("{default:deny}", "configuration: needs a space after `default:`"),
             ("- 1", "configuration: is no mapping"),
             ("a: [", "a: is not YAML at line "),
         ] {
@@ -96,6 +102,10 @@ mod tests {
             "providers: {app: {local_jwks: hush-hush}}",
             "providers: {app: {secrets: [{inline: {hush-hush: 1}}]}}",
             "rules: \"hush-hush\\\", expected\"",
+            "providers: {app: {secrets: [{inline:hush-hush}]}}",
+            "providers: {app: {secrets: [{hush-hush-0123456789-abcdefghijkl: x}]}}",
+            "providers: {app: {secrets: [{hush-hush-0123456789-abcdefghijkl: x, a: *b}]}}",
+            "providers: {app: {secrets: {hush-hush-0123456789-abcdefghijkl: {a: 1, a: 1}}}}",
         ] {
             let message = fails(text);
             assert!(!message.is_empty() && !message.contains("hush"), "{message}");

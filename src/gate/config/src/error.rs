@@ -1,6 +1,9 @@
 //! What is wrong with a configuration, and where.
 
+use std::borrow::Cow;
 use std::fmt;
+
+use jwt_gate_token::MIN_SECRET_BYTES;
 
 /// One thing that is wrong, and the field it is in. Displayed as one line: `providers.app.secrets[0]: …`.
 /// It never holds a secret.
@@ -34,6 +37,12 @@ impl fmt::Display for ConfigError {
 }
 
 impl std::error::Error for ConfigError {}
+
+/// How a name that somebody wrote is shown: not where it is so long that a secret can be in it, as in
+/// `inline:0123…` without a space.
+pub(super) fn shown(name: &str) -> Cow<'_, str> {
+    if name.len() < MIN_SECRET_BYTES { name.into() } else { "(a long name)".into() }
+}
 
 #[cfg(test)]
 mod tests {

@@ -6,6 +6,7 @@
 use serde_json::{Map, Value};
 
 use super::ConfigError;
+use super::error::shown;
 
 /// A value, and where it is: `providers.app.secrets[0]`.
 pub(super) struct Node {
@@ -74,6 +75,10 @@ impl Node {
         };
         for (name, value) in &members {
             if !known.contains(&name.as_str()) {
+                // YAML takes `{inline:text}` for one name, which must not be repeated.
+                if let Some((before, _)) = name.split_once(':').filter(|(before, _)| known.contains(before)) {
+                    return Err(ConfigError::new(field, format!("needs a space after `{before}:`")));
+                }
                 let message = format!("unknown field; there are {}", known.join(", "));
                 return Err(ConfigError::new(within(&field, name), message));
             }
@@ -150,5 +155,6 @@ impl Fields {
 }
 
 fn within(field: &str, name: &str) -> String {
-    if field.is_empty() { name.to_owned() } else { format!("{field}.{name}") }
+    let name = shown(name);
+    if field.is_empty() { name.into_owned() } else { format!("{field}.{name}") }
 }

@@ -4,6 +4,7 @@ use saphyr_parser::{Event, Parser, ScalarStyle};
 use serde_json::{Map, Number, Value};
 
 use super::ConfigError;
+use super::error::shown;
 
 /// How deep a configuration may nest.
 const MAX_DEPTH: usize = 64;
@@ -83,7 +84,7 @@ impl<'text> Reader<'text> {
                 Event::Scalar(name, _, _, None) => name.into_owned(),
                 _ => return Err(self.error("has a key that is no text")),
             };
-            self.path.push(name.clone());
+            self.path.push(shown(&name).into_owned());
             let event = self.next()?;
             let value = self.value(event)?;
             if members.insert(name, value).is_some() {
