@@ -48,7 +48,7 @@ pub fn planted() -> &'static [Planted] {
     static PLANTED: OnceLock<Vec<Planted>> = OnceLock::new();
     PLANTED.get_or_init(|| {
         let plant = |byte, subject, good, secret, more: Value| {
-            let mut claims = json!({"sub": subject, "exp": NOW + 600.0, "iat": NOW - 1.0, "jti": subject});
+            let mut claims = json!({"sub": subject, "exp": 1_700_000_600, "iat": 1_699_999_999, "jti": subject});
             let members = claims.as_object_mut().expect("an object");
             members.extend(more.as_object().cloned().unwrap_or_default());
             Planted { byte, subject, good, token: sign(secret, &claims) }
@@ -56,7 +56,7 @@ pub fn planted() -> &'static [Planted] {
         vec![
             plant(1, "one", true, SECRET, json!({})),
             plant(2, "two", true, SECRET, json!({"role": "admin", "app": {"roles": ["a", "b"]}})),
-            plant(3, "expired", false, SECRET, json!({"exp": NOW - 600.0})),
+            plant(3, "expired", false, SECRET, json!({"exp": 1_699_999_400})),
             plant(4, "foreign", false, OTHER_SECRET, json!({})),
             plant(5, "spl\r\nit", false, SECRET, json!({})),
         ]

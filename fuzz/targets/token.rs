@@ -58,7 +58,7 @@ fn signed_segments(keyring: &Keyring, input: &[u8]) {
 fn issued_claims(keyring: &Keyring, input: &[u8]) {
     let Ok(Value::Object(mut claims)) = serde_json::from_slice(input) else { return };
     claims.retain(|_, value| is_exact(value));
-    claims.insert("exp".into(), (NOW + 600.0).into());
+    claims.insert("exp".into(), 1_700_000_600.into());
     for name in ["nbf", "iat", "iss", "sub", "jti", "aud"] {
         if !claims.get(name).is_none_or(Value::is_string) || ["nbf", "iat", "aud"].contains(&name) {
             claims.remove(name);

@@ -101,9 +101,10 @@ fn item(value: &Value) -> Result<String, Refusal> {
 }
 
 /// Whether a number is what its issuer wrote. One that is no 64-bit integer is read as a double, of which only those
-/// below 2^53 hold every whole number; above, two accounts' numbers could become one (RFC 8259 §6).
+/// below 2^53 hold every whole number (RFC 8259 §6), and serde_json may take the one beside the nearest: above half of
+/// that two accounts' numbers could become one, as `9007199254740991.0` and `9007199254740990.0` would.
 fn is_exact(number: &Number) -> bool {
-    const WHOLE: f64 = 9_007_199_254_740_992.0; // 2^53
+    const WHOLE: f64 = 4_503_599_627_370_496.0; // 2^52
     !number.is_f64() || number.as_f64().is_some_and(|value| value.abs() < WHOLE)
 }
 
@@ -140,7 +141,9 @@ mod tests {
         ] {
             assert_eq!(of(&claim).as_deref(), Ok(expected));
         }
-        for text_of_number in ["12345678901234567890123", "1.9999999999999998e30", "-1e16"] {
+        for text_of_number in
+            ["12345678901234567890123", "1.9999999999999998e30", "-1e16", "9007199254740991.0"]
+        {
             let number: Value = serde_json::from_str(text_of_number).unwrap();
             assert_eq!(of(&number), Err(Refusal::Claim), "{text_of_number}");
             assert_eq!(of(&json!([number])), Err(Refusal::Claim), "{text_of_number}");

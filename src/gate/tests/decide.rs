@@ -7,13 +7,14 @@ use jwt_gate::{Decision, Edit, Gate, Pass, Reply, Request, Verdict};
 use jwt_gate_token::{Keyring, Secret, issue};
 use serde_json::{Value, json};
 
-const NOW: f64 = 1_700_000_000.0;
+const SECONDS: u32 = 1_700_000_000;
+const NOW: f64 = SECONDS as f64;
 const APP: &str = "app-0123456789abcdef0123456789abcdef";
 const OPS: &str = "ops-0123456789abcdef0123456789abcdef";
 
 fn token(secret: &str, claims: Value) -> String {
     let mut claims = claims.as_object().unwrap().clone();
-    claims.entry("exp").or_insert(json!(NOW + 600.0));
+    claims.entry("exp").or_insert(json!(SECONDS + 600));
     issue(&Keyring::new([Secret::from_utf8(secret).unwrap()]).unwrap(), &claims).unwrap()
 }
 
@@ -263,7 +264,7 @@ rules:
   - {match: {prefix: /admin}, requires: {provider_name: app, claims: {role: [admin]}}}
 ",
     );
-    let (name, value) = bearer(&token(APP, json!({"sub": "u", "exp": NOW + 10.0})));
+    let (name, value) = bearer(&token(APP, json!({"sub": "u", "exp": SECONDS + 10})));
     let request = request("/app", &[(name, &value)]);
     assert_eq!(gate.decide(&request, NOW).cache, (0, 1));
     assert_eq!(gate.decide(&request, NOW).cache, (1, 0));

@@ -39,7 +39,7 @@ sign_in_redirect: {url: /sign-in}
 }
 
 fn good_token() -> String {
-    let claims = json!({"sub": "user_1", "exp": NOW + 600.0});
+    let claims = json!({"sub": "user_1", "exp": 1_700_000_600});
     issue(&Keyring::new([Secret::from_utf8(SECRET).unwrap()]).unwrap(), claims.as_object().unwrap()).unwrap()
 }
 

@@ -37,7 +37,7 @@ thread_local! {
     static GATE: Gate = Gate::new(config::read(CONFIG.as_bytes()).unwrap(), &|_| None).unwrap();
     static TOKEN: String = {
         let keyring = Keyring::new([Secret::from_utf8(SECRET).unwrap()]).unwrap();
-        issue(&keyring, json!({"sub": "user_1", "exp": NOW + 600.0}).as_object().unwrap()).unwrap()
+        issue(&keyring, json!({"sub": "user_1", "exp": 1_700_000_600}).as_object().unwrap()).unwrap()
     };
 }
 

@@ -12,6 +12,9 @@ use serde_json::{Map, Number, Value};
 /// A JSON value in which no object, at any depth, names a member twice.
 pub struct UniqueValue(pub Value);
 
+/// The deepest nesting that is read, serde_json's own limit.
+const MAX_DEPTH: u8 = 127;
+
 /// Parses one JSON value and nothing after it but white space.
 ///
 /// # Errors
@@ -25,7 +28,21 @@ pub fn parse(text: &[u8]) -> Result<Value, serde_json::Error> {
 /// # Errors
 /// As [`parse`], or where the value is not an object.
 pub fn parse_object(text: &[u8]) -> Result<Map<String, Value>, serde_json::Error> {
-    match parse(text)? {
+    parse_object_within(text, MAX_DEPTH)
+}
+
+/// Parses a JSON object that nests no deeper than `max_depth`, of which it is itself the first.
+///
+/// For what anybody may send. On an error serde_json works out the line and column once for each array and object that is
+/// open, from the start of the text each time; so the depth is how often hostile text is read.
+///
+/// # Errors
+/// As [`parse_object`], or where it nests deeper.
+pub fn parse_object_within(text: &[u8], max_depth: u8) -> Result<Map<String, Value>, serde_json::Error> {
+    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    let value = Unique { levels: max_depth }.deserialize(&mut deserializer)?;
+    deserializer.end()?;
+    match value {
         Value::Object(members) => Ok(members),
         _ => Err(serde_json::Error::custom("expected an object")),
     }
@@ -33,12 +50,23 @@ pub fn parse_object(text: &[u8]) -> Result<Map<String, Value>, serde_json::Error
 
 impl<'de> Deserialize<'de> for UniqueValue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Unique.deserialize(deserializer).map(UniqueValue)
+        Unique { levels: MAX_DEPTH }.deserialize(deserializer).map(UniqueValue)
     }
 }
 
 #[derive(Clone, Copy)]
-struct Unique;
+struct Unique {
+    /// How many arrays and objects there may be around a value, from here on.
+    levels: u8,
+}
+
+impl Unique {
+    /// For what is inside an array or object.
+    fn inside<E: serde::de::Error>(self) -> Result<Self, E> {
+        let levels = self.levels.checked_sub(1).ok_or_else(|| E::custom("nests too deep"))?;
+        Ok(Self { levels })
+    }
+}
 
 impl<'de> DeserializeSeed<'de> for Unique {
     type Value = Value;
@@ -84,17 +112,19 @@ impl<'de> Visitor<'de> for Unique {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let inside = self.inside()?;
         let mut array = Vec::new();
-        while let Some(item) = items.next_element_seed(self)? {
+        while let Some(item) = items.next_element_seed(inside)? {
             array.push(item);
         }
         Ok(Value::Array(array))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        let inside = self.inside()?;
         let mut object = Map::new();
         while let Some(name) = members.next_key::<String>()? {
-            let value = members.next_value_seed(self)?;
+            let value = members.next_value_seed(inside)?;
             if object.insert(name, value).is_some() {
                 // The name is the sender's: it does not go into the message.
                 return Err(A::Error::custom("a member is named twice"));
@@ -124,12 +154,21 @@ mod tests {
     }
 
     #[test]
+    fn what_nests_deeper_than_is_asked_for_is_refused() {
+        assert!(parse_object_within(br#"{"a":[1],"b":{"c":2}}"#, 2).is_ok());
+        assert!(parse_object_within(br#"{"a":[[]]}"#, 2).is_err());
+        assert!(parse_object_within(br#"{"a":{"b":{}}}"#, 2).is_err());
+        assert!(parse_object_within(b"{}", 0).is_err() && parse_object_within(b"{}", 1).is_ok());
+    }
+
+    #[test]
     fn what_is_not_one_json_value_is_refused() {
         let deep = "[".repeat(200) + &"]".repeat(200);
         for text in [&b""[..], b"{", b"{}{}", b"{\"a\":\xff}", b"\"\xff\"", b"NaN", deep.as_bytes()] {
             assert!(parse(text).is_err());
         }
         assert!(parse_object(b"[1]").is_err());
+        assert!(parse_object(b"{} {}").is_err() && parse_object(b"{}x").is_err());
         assert!(parse_object(b"null").is_err());
     }
 }

@@ -1,7 +1,7 @@
-//! Claims that need no parser: one object whose names and strings have no escapes, and whose other values are whole
-//! numbers, `true`, `false` and `null`.
+//! Claims that need no parser: one object of 1 to 32 members, whose names and strings have no escapes, and whose other
+//! values are whole numbers, `true`, `false` and `null`.
 //!
-//! The payloads of most tokens are that. They are read in place, without memory for each name and value. Whatever else
+//! The payloads of our companion's tokens are that, and those of many others. They are read in place, without memory for each name and value. Whatever else
 //! stands in a payload, [`crate::json`] reads all of it; so this module must only never take what that would refuse or
 //! read otherwise.
 
@@ -14,6 +14,9 @@ const MAX_MEMBERS: usize = 32;
 
 /// The most digits of a number: so many that every reader takes it for the same one (2^53 has sixteen).
 const MAX_DIGITS: usize = 15;
+
+/// The greatest number of so many digits.
+pub(crate) const MAX_WHOLE: u64 = 999_999_999_999_999;
 
 static TRUE: Value = Value::Bool(true);
 static FALSE: Value = Value::Bool(false);
@@ -165,6 +168,7 @@ mod tests {
             "{\"a\":\"\0\"}",
             r#"{"a":"x}"#,
             r#"{"a":1,"a":1}"#,
+            r#"{"a":1,"b":2,"a":3}"#,
             "\u{feff}{\"a\":1}",
             "{\u{a0}\"a\":1}",
         ] {

@@ -25,6 +25,10 @@ const SIGNATURE_BYTES: usize = 32;
 /// read.
 const PLAIN_HEADER: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9";
 
+/// How deep a token's header may nest, which is read before anybody's signature is checked. No registered parameter nests
+/// deeper than three below it (RFC 7515 §4.1: a `jwk` with its `oth`).
+const MAX_HEADER_DEPTH: u8 = 4;
+
 /// What a token must be, beside being ours.
 #[derive(Debug, Clone)]
 pub struct Expectations {
@@ -98,7 +102,7 @@ pub fn verify(
 /// The header's `kid`, of a header that asks for nothing but HS256.
 fn read_header(segment: &str) -> Result<Option<String>, Refusal> {
     let header = base64url::decode(segment.as_bytes()).ok_or(Refusal::Malformed)?;
-    let header = json::parse_object(&header).map_err(|_| Refusal::Malformed)?;
+    let header = json::parse_object_within(&header, MAX_HEADER_DEPTH).map_err(|_| Refusal::Malformed)?;
     match header.get("alg") {
         Some(Value::String(alg)) if alg == "HS256" => {}
         Some(Value::String(_)) => return Err(Refusal::Algorithm),

@@ -7,6 +7,9 @@ use super::error::shown;
 use super::fields::Node;
 use super::{Config, ConfigError, reader, struct_wire, yaml};
 
+/// The longest configuration, in bytes. YAML takes hundreds of bytes for each byte of text while it is read.
+const MAX_BYTES: usize = 1024 * 1024;
+
 /// Reads a configuration: JSON text, YAML text, or the protobuf wire bytes of a `google.protobuf.Struct`
 /// (which is how Envoy hands over a `Struct`; a `StringValue` arrives as its text).
 ///
@@ -21,6 +24,9 @@ pub fn read(bytes: &[u8]) -> Result<Config, ConfigError> {
 }
 
 fn parse(bytes: &[u8]) -> Result<Value, ConfigError> {
+    if bytes.len() > MAX_BYTES {
+        return Err(ConfigError::new("", format!("is longer than {MAX_BYTES} bytes")));
+    }
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Err(ConfigError::new("", "is empty; see docs/configuration.md for an example"));
     }
@@ -115,6 +121,8 @@ mod tests {
     #[test]
     fn bytes_that_are_no_text_and_no_struct_are_refused() {
         assert!(read(&[0xff, 0xfe]).is_err());
+        assert!(fails(&" ".repeat(MAX_BYTES)).contains("is empty"));
+        assert!(fails(&" ".repeat(MAX_BYTES + 1)).contains("is longer than"));
         assert!(read(&[0x0a, 0xff, 0xff, 0xff, 0xff, 0xff]).is_err());
     }
 }

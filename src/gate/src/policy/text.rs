@@ -4,8 +4,12 @@ use regex_lite::{Regex, RegexBuilder};
 
 use crate::config::{ConfigError, SafeRegex, StringMatcher};
 
-/// The most bytes that a compiled regular expression may take.
-const MAX_REGEX_BYTES: usize = 1024 * 1024;
+/// The most bytes that a compiled regular expression may take. For each byte of a text its states may all be gone through.
+const MAX_REGEX_BYTES: usize = 64 * 1024;
+
+/// The most groups of one. regex-lite keeps so many places for each of its states, which the bytes above do not count: with
+/// thousands of groups, the first text that is matched would take all of the VM's memory.
+const MAX_GROUPS: usize = 32;
 
 /// A compiled [`StringMatcher`].
 #[derive(Debug)]
@@ -39,10 +43,18 @@ impl TextMatcher {
 /// Compiles a regular expression that must match the whole text, as Envoy's `safe_regex` does. Matching
 /// takes time linear in the text.
 pub(super) fn compile(regex: &SafeRegex, field: &str) -> Result<Regex, ConfigError> {
-    // Compiled alone first: `a)(b` is no expression, though `(?:a)(b)` would be.
-    Regex::new(&regex.0)
-        .and_then(|_| RegexBuilder::new(&format!("^(?:{})$", regex.0)).size_limit(MAX_REGEX_BYTES).build())
-        .map_err(|error| ConfigError::new(field, error))
+    let compile = |pattern: &str| {
+        let compiled = RegexBuilder::new(pattern).size_limit(MAX_REGEX_BYTES).build();
+        compiled.map_err(|error| ConfigError::new(field, error))
+    };
+    // Alone first: `a)(b` is no expression, though `(?:a)(b)` would be.
+    if compile(&regex.0)?.captures_len() > MAX_GROUPS {
+        return Err(ConfigError::new(field, format!("has {MAX_GROUPS} groups or more; `(?:…)` is none")));
+    }
+    let whole = compile(&format!("^(?:{})$", regex.0))?;
+    // What it takes to match is taken now, not on somebody's request.
+    whole.is_match("");
+    Ok(whole)
 }
 
 #[cfg(test)]
@@ -60,7 +72,9 @@ mod tests {
 
     #[test]
     fn what_is_no_regular_expression_is_refused_with_its_field() {
-        for text in ["(", "a)(b", "a{1000000}", "\\p{Greek}", "(?=x)"] {
+        let groups = "()".repeat(MAX_GROUPS);
+        assert!(compile(&SafeRegex("()".repeat(MAX_GROUPS - 1)), "f").is_ok());
+        for text in ["(", "a)(b", "a{1000000}", "a{50000}", &groups, "\\p{Greek}", "(?=x)"] {
             let error = compile(&SafeRegex(text.to_owned()), "rules[0].match.safe_regex").err();
             assert_eq!(
                 error.map(|error| error.field().to_owned()).as_deref(),

@@ -262,7 +262,7 @@ mod tests {
     /// The token of these claims.
     fn token(claims: Value) -> Revocable {
         let mut claims = claims.as_object().unwrap().clone();
-        claims.insert("exp".to_owned(), json!(NOW + 600.0));
+        claims.insert("exp".to_owned(), json!(1_700_000_600));
         let token = issue(&keyring(), &claims).unwrap();
         Revocable::of(&verify(&token, &keyring(), &Expectations::default(), NOW).unwrap())
     }
@@ -283,9 +283,9 @@ mod tests {
         assert_eq!(answer(&watch, page), Answer::Complete);
         let code = |value: Value| watch.refusal(&token(value)).map(Code::as_str);
         assert_eq!(code(json!({"jti": "j1", "sub": "u2"})), Some("revoked"));
-        assert_eq!(code(json!({"jti": "j2", "sub": "u1", "iat": NOW - 1.0})), Some("revoked"));
+        assert_eq!(code(json!({"jti": "j2", "sub": "u1", "iat": 1_699_999_999})), Some("revoked"));
         assert_eq!(code(json!({"jti": "j2", "sub": "u1"})), Some("revoked"));
-        assert_eq!(code(json!({"jti": "j2", "sub": "u1", "iat": NOW})), None);
+        assert_eq!(code(json!({"jti": "j2", "sub": "u1", "iat": 1_700_000_000})), None);
         assert_eq!(code(json!({"jti": "j2", "sub": "u2"})), None);
         assert_eq!(code(json!({})), None);
     }

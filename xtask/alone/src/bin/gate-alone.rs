@@ -94,8 +94,8 @@ fn token(secret: &str, number: u32) -> String {
     let claims = json!({
         "sub": "0193e2a1-7f5c-7d1e-9b60-3a5d1c2b4e6f",
         "iss": "jwt-gate",
-        "iat": NOW,
-        "exp": NOW + 86400.0,
+        "iat": 1_700_000_000,
+        "exp": 1_700_086_400,
         "jti": format!("0193e2a1-7f5c-7d1e-9b60-{number:012x}"),
         "email": "ada@example.com",
         "name": "Ada Lovelace",
