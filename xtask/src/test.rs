@@ -30,8 +30,8 @@ const NEEDS: &[system::Need] = &[
 const TEST: &[&str] = &["test", "--workspace", "--locked"];
 const END_TO_END: &[&str] = &["--test", "e2e"];
 
-/// Where this is set, the tests of the second way of delivery have a gate whose standard library was built from source
-/// (docs/building.md), so that both ways to build it are seen to work.
+/// Where this is set to something, the tests of the second way of delivery have a gate whose standard library was built
+/// from source (docs/building.md), so that both ways to build it are seen to work. Not with `--matrix`.
 const STD_FROM_SOURCE: &str = "JWT_GATE_STD_FROM_SOURCE";
 
 /// Test programs to run.
@@ -59,8 +59,13 @@ pub fn command(matrix: bool, arguments: &[String]) -> Result<ExitCode> {
         }
     }
     let workspace = Workspace::locate()?;
-    let from_source = env::var_os(STD_FROM_SOURCE).is_some_and(|value| !value.is_empty());
-    let from_source = if from_source { Some(built_from_source(&workspace)?) } else { None };
+    let from_source = !matrix && env::var_os(STD_FROM_SOURCE).is_some_and(|value| !value.is_empty());
+    let from_source = if from_source {
+        say::step("Building the gate once more, with its standard library from source");
+        Some(wasm::build_as(&wasm::Std::from_source()?, "jwt_gate.std-from-source.wasm")?)
+    } else {
+        None
+    };
     say::step("Building the gate, which runs in Envoy");
     let wasm = wasm::build()?;
     say::step("Building the tests, and with them the companion");
@@ -130,15 +135,6 @@ pub fn command(matrix: bool, arguments: &[String]) -> Result<ExitCode> {
         tally.read_skip_log(&read(skip_log.path())?);
     }
     Ok(report(&tally))
-}
-
-/// The gate with a standard library that was built from source, kept where the next build leaves it alone.
-fn built_from_source(workspace: &Workspace) -> Result<PathBuf> {
-    say::step("Building the gate once more, with its standard library from source");
-    let built = wasm::build_with(&wasm::Std::from_source()?)?;
-    let kept = workspace.target.join("jwt_gate.std-from-source.wasm");
-    fs::copy(&built, &kept).with_context(|| format!("{} cannot be written", kept.display()))?;
-    Ok(kept)
 }
 
 /// Runs cargo, showing its output as it comes, and counts.

@@ -47,11 +47,15 @@ pub(crate) fn standard_library() -> Result<Std> {
 /// # Errors
 /// As [`build`].
 pub fn build_with(std: &Std) -> Result<PathBuf> {
+    build_as(std, "jwt_gate.wasm")
+}
+
+/// The same, with this name in the target folder.
+pub(crate) fn build_as(std: &Std, name: &str) -> Result<PathBuf> {
     let workspace = Workspace::locate()?;
     fs::create_dir_all(&workspace.target)?;
-    let finished = workspace.target.join("jwt_gate.wasm");
-    // One build at a time: the post-processing reads what cargo has just written.
-    let _lock = command::lock(&workspace.target.join("jwt_gate.wasm.lock"))?;
+    let finished = workspace.target.join(name);
+    let _lock = lock(&workspace)?;
 
     let module = link(std, &workspace, "jwt-gate", "jwt_gate")?;
     let module = postprocess::postprocess(&module).context("the built module cannot be post-processed")?;
@@ -67,10 +71,16 @@ pub fn build_with(std: &Std) -> Result<PathBuf> {
     Ok(finished)
 }
 
+/// One build at a time: what comes after it reads what cargo has just written.
+fn lock(workspace: &Workspace) -> Result<fs::File> {
+    command::lock(&workspace.target.join("jwt_gate.wasm.lock"))
+}
+
 /// What the filter's bytes are made of. It is built for this once more, with the names of its functions.
 pub(crate) fn composition() -> Result<Composition> {
     let (std, workspace) = (standard_library()?, Workspace::locate()?);
-    let target_dir = workspace.target.join("named");
+    let _lock = lock(&workspace)?;
+    let target_dir = std.target_dir(&workspace).join("named");
     let mut cargo = linking(&std, &workspace, "jwt-gate", &target_dir)?;
     command::run(cargo.env("CARGO_PROFILE_WASM_STRIP", "debuginfo"))?;
     Composition::of(&postprocess::postprocess_with_names(&linked(&target_dir, "jwt_gate")?)?)
@@ -108,7 +118,7 @@ fn linked(target_dir: &Path, module: &str) -> Result<Vec<u8>> {
 /// As [`build`].
 pub fn command(std_from_source: bool, by_crate: bool) -> Result<()> {
     if by_crate {
-        println!("{}", composition()?.table());
+        print!("{}", composition()?.table());
         return Ok(());
     }
     say::step("Building the filter");

@@ -81,12 +81,18 @@ fn warm_up(running: &Running, workload: Workload) -> Result<Option<Held>> {
     Ok(Some(load))
 }
 
-/// Those measured under this workload, each round beginning with another one.
+/// Those measured under this workload, each round beginning with another one, and every other one the other way
+/// round.
 fn taking_part(contenders: &[Running], workload: Workload, round: usize) -> Vec<&Running> {
     let mut order: Vec<&Running> =
         contenders.iter().filter(|running| running.contender.takes_part(workload)).collect();
-    if let Some(first) = round.checked_rem(order.len()) {
+    // Rounds with those that cost much are counted apart: they are few, and would all begin with the same.
+    let count = if round.is_multiple_of(COARSE_EVERY) { round / COARSE_EVERY } else { round };
+    if let Some(first) = count.checked_rem(order.len()) {
         order.rotate_left(first);
+    }
+    if count % 2 == 1 {
+        order.reverse();
     }
     order
 }

@@ -7,17 +7,19 @@ use std::ops::Range;
 use anyhow::Result;
 use wasmparser::{KnownCustom, Name, Parser, Payload, TypeRef};
 
-/// Whose code a function is, by what its (mangled) name holds; the first that fits.
+/// Whose code a function is, by what its (mangled) name holds; the first that fits. What was inlined into it counts
+/// as its own.
 const ORIGINS: &[(&str, &[&str])] = &[
     (OURS, &["jwt_gate"]),
-    ("YAML: saphyr-parser", &["saphyr_parser"]),
+    ("YAML: saphyr-parser", &["saphyr_parser", "arraydeque"]),
     ("Regular expressions: regex-lite", &["regex_lite"]),
-    ("JSON: serde_json, serde", &["serde"]),
-    ("The SDK: proxy-wasm", &["proxy_wasm", "proxy_on_"]),
+    ("JSON: serde_json and what it uses", &["serde", "zmij", "itoa", "memchr"]),
+    ("The SDK: proxy-wasm and what it uses", &["proxy_wasm", "proxy_on_", "hashbrown", "foldhash"]),
     ("HS256: jwt-simple and what it uses", &["hmac_sha256", "jwt_simple", "ct_codecs"]),
 ];
 const OURS: &str = "The gate";
-const STD: &str = "The standard library, with the instances of its types that all of these make";
+const STD: &str =
+    "The standard library and what is left, with the instances of its types that all of these make";
 const DATA: &str = "Data: texts, tables";
 const REST: &str = "Everything else in the module";
 
@@ -114,6 +116,7 @@ mod tests {
             |origin| composition.0.iter().find(|(known, _)| *known == origin).map_or(0, |(_, bytes)| *bytes);
         // Three bytes each, and an end and a count of locals.
         assert_eq!((of(OURS), of(STD), composition.others()), (30 * 3 + 2, 10 * 3 + 2, 10 * 3 + 2));
-        assert!(of(REST) > 0 && composition.0.iter().map(|(_, bytes)| bytes).sum::<usize>() < bytes.len());
+        let all: usize = composition.0.iter().map(|(_, bytes)| bytes).sum();
+        assert!(of(REST) > 0 && all < bytes.len() && all > bytes.len() - 100, "all but the names");
     }
 }
