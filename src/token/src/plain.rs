@@ -1,9 +1,9 @@
 //! Claims that need no parser: one object of 1 to 32 members, whose names and strings have no escapes, and whose other
 //! values are whole numbers, `true`, `false` and `null`.
 //!
-//! The payloads of our companion's tokens are that, and those of many others. They are read in place, without memory for each name and value. Whatever else
-//! stands in a payload, [`crate::json`] reads all of it; so this module must only never take what that would refuse or
-//! read otherwise.
+//! The payloads of our companion's tokens are that, and those of many others. They are read in place, without memory
+//! for each name and value. Whatever else stands in a payload, [`crate::json`] reads all of it; so this module must
+//! only never take what that would refuse or read otherwise.
 
 use std::ops::Range;
 
