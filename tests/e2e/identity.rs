@@ -172,6 +172,8 @@ fn a_claim_that_cannot_be_a_header_value_is_refused_never_truncated_or_split() {
     with_value(json!("x".repeat(4097))).assert_denied(401, "claim");
     with_value(json!(["x".repeat(3000), "y".repeat(3000)])).assert_denied(401, "claim");
     with_value(json!(["a\r\nb"])).assert_denied(401, "claim");
+    // It would arrive as another whole number.
+    with_value(json!(9_007_199_254_740_991.0)).assert_denied(401, "claim");
     assert_eq!(
         with_value(json!("x".repeat(4096))).reached().one("x-value").map(|value| value.len()),
         Some(4096)

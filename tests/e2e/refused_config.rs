@@ -115,6 +115,11 @@ fn bad() -> Vec<(&'static str, Value, &'static str)> {
         ("relative-prefix", with_rule(json!({"match": {"prefix": "api"}})), "rules[0].match.prefix: "),
         ("bad-regex", with_rule(json!({"match": {"safe_regex": "("}})), "rules[0].match.safe_regex: "),
         (
+            "groups-regex",
+            with_rule(json!({"match": {"safe_regex": "()".repeat(32)}})),
+            "rules[0].match.safe_regex: has 32 groups or more",
+        ),
+        (
             "huge-regex",
             with_rule(json!({"match": {"safe_regex": "/(a{1000}){1000}"}})),
             "rules[0].match.safe_regex: ",
@@ -231,10 +236,12 @@ fn every_bad_configuration_is_refused_with_its_field_named_and_its_secret_unsaid
     for (name, text, _) in BAD_TEXTS {
         spec = spec.listener(Listener::gated_by_text(name, text));
     }
-    let envoy = spec.start();
+    let long = " ".repeat(1024 * 1024 + 1);
+    let envoy = spec.listener(Listener::gated_by_text("text-long", &long)).start();
     let bad = bad();
     let cases = bad.iter().map(|(name, _, line)| (*name, *line));
     let texts = BAD_TEXTS.iter().map(|(name, _, line)| (*name, *line));
+    let texts = texts.chain([("text-long", "configuration: is longer than 1048576 bytes")]);
     let wrong: Vec<_> =
         cases.chain(texts).filter_map(|(name, line)| assert_refused(&envoy, name, line).err()).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

@@ -258,6 +258,7 @@ fn extensions_that_change_what_a_token_means_are_refused() {
         "extensions",
         &[
             ("crit", with_header(r#"{"alg":"HS256","crit":["exp"],"exp":1}"#), "malformed"),
+            ("deep header", with_header(r#"{"alg":"HS256","x":[[[[]]]]}"#), "malformed"),
             ("empty crit", with_header(r#"{"alg":"HS256","crit":[]}"#), "malformed"),
             ("crit is null", with_header(r#"{"alg":"HS256","crit":null}"#), "malformed"),
             ("b64:false", with_header(r#"{"alg":"HS256","b64":false}"#), "malformed"),

@@ -6,11 +6,8 @@
 
 use std::fmt;
 
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
-
-/// A JSON value in which no object, at any depth, names a member twice.
-pub struct UniqueValue(pub Value);
 
 /// The deepest nesting that is read, serde_json's own limit.
 const MAX_DEPTH: u8 = 127;
@@ -18,9 +15,9 @@ const MAX_DEPTH: u8 = 127;
 /// Parses one JSON value and nothing after it but white space.
 ///
 /// # Errors
-/// Not UTF-8, not JSON, nested deeper than 128 levels, or an object that names a member twice.
+/// Not UTF-8, not JSON, nested deeper than 127 levels, or an object that names a member twice.
 pub fn parse(text: &[u8]) -> Result<Value, serde_json::Error> {
-    serde_json::from_slice::<UniqueValue>(text).map(|unique| unique.0)
+    parse_within(text, MAX_DEPTH)
 }
 
 /// Parses a JSON object.
@@ -39,21 +36,20 @@ pub fn parse_object(text: &[u8]) -> Result<Map<String, Value>, serde_json::Error
 /// # Errors
 /// As [`parse_object`], or where it nests deeper.
 pub fn parse_object_within(text: &[u8], max_depth: u8) -> Result<Map<String, Value>, serde_json::Error> {
-    let mut deserializer = serde_json::Deserializer::from_slice(text);
-    let value = Unique { levels: max_depth }.deserialize(&mut deserializer)?;
-    deserializer.end()?;
-    match value {
+    match parse_within(text, max_depth)? {
         Value::Object(members) => Ok(members),
         _ => Err(serde_json::Error::custom("expected an object")),
     }
 }
 
-impl<'de> Deserialize<'de> for UniqueValue {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Unique { levels: MAX_DEPTH }.deserialize(deserializer).map(UniqueValue)
-    }
+fn parse_within(text: &[u8], max_depth: u8) -> Result<Value, serde_json::Error> {
+    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    let value = Unique { levels: max_depth }.deserialize(&mut deserializer)?;
+    deserializer.end()?;
+    Ok(value)
 }
 
+/// Reads a value in which no object, at any depth, names a member twice.
 #[derive(Clone, Copy)]
 struct Unique {
     /// How many arrays and objects there may be around a value, from here on.

@@ -13,10 +13,10 @@ use serde_json::Value;
 const MAX_MEMBERS: usize = 32;
 
 /// The most digits of a number: so many that every reader takes it for the same one (2^53 has sixteen).
-const MAX_DIGITS: usize = 15;
+const MAX_DIGITS: u32 = 15;
 
 /// The greatest number of so many digits.
-pub(crate) const MAX_WHOLE: u64 = 999_999_999_999_999;
+pub(crate) const MAX_WHOLE: u64 = 10_u64.pow(MAX_DIGITS).saturating_sub(1);
 
 static TRUE: Value = Value::Bool(true);
 static FALSE: Value = Value::Bool(false);

@@ -7,7 +7,7 @@ use super::error::shown;
 use super::fields::Node;
 use super::{Config, ConfigError, reader, struct_wire, yaml};
 
-/// The longest configuration, in bytes. YAML takes hundreds of bytes for each byte of text while it is read.
+/// The longest configuration, in bytes. YAML takes many times its length while it is read.
 const MAX_BYTES: usize = 1024 * 1024;
 
 /// Reads a configuration: JSON text, YAML text, or the protobuf wire bytes of a `google.protobuf.Struct`
