@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
+use jwt_gate_token::position;
+
 use crate::config::{ConfigError, HeaderLocation};
 use crate::policy::{Target, percent_decoded};
 use crate::request::Request;
@@ -125,7 +127,7 @@ fn one_of<'request>(candidates: impl Iterator<Item = Cow<'request, [u8]>>) -> Fo
 fn pieces<'request>(request: &'request Request, name: &str) -> impl Iterator<Item = &'request [u8]> {
     request.values(name).flat_map(|value| {
         // Looking for a comma first is much faster than splitting, byte by byte, what holds none.
-        let most = if value.contains(&b',') { usize::MAX } else { 1 };
+        let most = if position(value, b',').is_some() { usize::MAX } else { 1 };
         value.splitn(most, |byte| *byte == b',').map(<[u8]>::trim_ascii)
     })
 }
@@ -145,7 +147,10 @@ fn in_header<'request>(request: &'request Request, header: &HeaderToken) -> Foun
 
 /// Whether the header holds a token.
 fn holds(request: &Request, header: &HeaderToken) -> bool {
-    pieces(request, &header.name).any(|piece| after_prefix(piece, &header.prefix).is_some())
+    // Where one stands at the beginning, as usual, it does not matter what follows.
+    let first = request.first(&header.name).and_then(|value| after_prefix(value, &header.prefix));
+    first.is_some_and(|token| !token.starts_with(b","))
+        || pieces(request, &header.name).any(|piece| after_prefix(piece, &header.prefix).is_some())
 }
 
 /// What follows `prefix` in `value`, in whatever case the prefix is written; `None` where nothing does.
@@ -187,16 +192,19 @@ fn in_query<'request>(request: &'request Request, name: &str) -> Found<'request>
 
 /// The edits that take the tokens of all `locations` off the request, and leave every other byte of `Cookie`
 /// and query.
-pub(crate) fn take_off(locations: &[&Locations], request: &Request) -> Vec<Edit> {
+pub(crate) fn take_off<'all>(
+    locations: impl Iterator<Item = &'all Locations> + Clone,
+    request: &Request,
+) -> Vec<Edit> {
     let mut edits = Vec::new();
-    for header in locations.iter().flat_map(|locations| &locations.headers) {
+    for header in locations.clone().flat_map(|locations| &locations.headers) {
         let edit = Edit::Remove(Rc::clone(&header.name));
         if holds(request, header) && !edits.contains(&edit) {
             edits.push(edit);
         }
     }
     let is_cookie =
-        |name: &[u8]| locations.iter().any(|l| l.cookies.iter().any(|cookie| cookie.as_bytes() == name));
+        |name: &[u8]| locations.clone().any(|l| l.cookies.iter().any(|cookie| cookie.as_bytes() == name));
     if cookie_pairs(request).any(|pair| is_cookie(split_pair(pair).0)) {
         // Several fields become one, with the separator of RFC 9113 §8.2.3.
         let without = |field: &[u8]| {
@@ -218,11 +226,14 @@ pub(crate) fn take_off(locations: &[&Locations], request: &Request) -> Vec<Edit>
 }
 
 /// `target` without the parameters that hold tokens; `None` where it has none of them.
-pub(crate) fn without_params(locations: &[&Locations], target: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn without_params<'all>(
+    locations: impl Iterator<Item = &'all Locations> + Clone,
+    target: &[u8],
+) -> Option<Vec<u8>> {
     let Target { path, query } = Target::new(target);
     let is_param = |pair: &&[u8]| {
         let name = percent_decoded(split_pair(pair).0);
-        locations.iter().any(|locations| locations.params.iter().any(|param| param.as_bytes() == &*name))
+        locations.clone().any(|locations| locations.params.iter().any(|param| param.as_bytes() == &*name))
     };
     let pairs: Vec<&[u8]> = query?.split(|byte| *byte == b'&').collect();
     if !pairs.iter().any(is_param) {
@@ -306,8 +317,9 @@ mod tests {
 
     #[test]
     fn taking_a_token_off_keeps_every_other_byte() {
-        let take =
-            |headers: &[(&str, &str)]| take_off(&[&locations(&["session"], &["token"])], &request(headers));
+        let take = |headers: &[(&str, &str)]| {
+            take_off([&locations(&["session"], &["token"])].into_iter(), &request(headers))
+        };
         let set = |name: &str, value: &str| vec![Edit::Set(name.into(), value.as_bytes().into())];
         assert_eq!(take(&[("authorization", "Bearer a")]), [Edit::Remove("authorization".into())]);
         assert_eq!(take(&[("authorization", "Basic a")]), []);

@@ -138,19 +138,18 @@ impl Provider {
     }
 
     /// Verifies `token` and makes an identity of it.
-    fn identify(&self, provider: usize, token: &str, now: NumericDate) -> Result<Identity, Refusal> {
+    fn identify(&self, provider: usize, token: &[u8], now: NumericDate) -> Result<Identity, Refusal> {
         let claims = verify(token, &self.keyring, &self.expectations, now)?;
         if let Some(matcher) = &self.subject
             && !claims.subject().is_some_and(|subject| matcher.matches(subject))
         {
             return Err(Refusal::Subject);
         }
-        let is_asked = |name: &str| self.asked_claims.iter().any(|asked| asked == name);
         Ok(Identity {
             provider,
             window: claims.window(),
             revocable: Revocable::of(&claims),
-            claims: claims.only(is_asked),
+            claims: claims.only(&self.asked_claims),
             payload: if self.filter_state_key.is_some() { claims.payload().into() } else { Box::default() },
             headers: self.headers.edits(&claims)?,
         })
@@ -294,8 +293,7 @@ impl<'request> Session<'request> {
             };
         }
         self.cache_misses = self.cache_misses.saturating_add(1);
-        let text = std::str::from_utf8(&token).map_err(|_| refused(Refusal::Malformed))?;
-        let identity = Rc::new(provider.identify(index, text, now).map_err(refused)?);
+        let identity = Rc::new(provider.identify(index, &token, now).map_err(refused)?);
         cache.insert(&token, &identity);
         Ok(identity)
     }

@@ -30,11 +30,12 @@ impl Request {
     #[must_use]
     pub fn from_map(map: Vec<u8>) -> Option<Self> {
         if !map.is_empty() {
-            let (lengths, rest) = Headers::split(&map)?;
-            let mut headers = Headers { lengths, rest };
+            let mut headers = Headers::of(&map)?;
             // Were one of them cut short, those after it would not be seen.
-            while headers.next().is_some() {}
-            if !headers.lengths.is_empty() || !headers.rest.is_empty() {
+            while headers.lengths.len() > 0 {
+                headers.next()?;
+            }
+            if !headers.rest.is_empty() {
                 return None;
             }
         }
@@ -42,8 +43,7 @@ impl Request {
     }
 
     fn headers(&self) -> Headers<'_> {
-        let (lengths, rest) = Headers::split(&self.map).unwrap_or_default();
-        Headers { lengths, rest }
+        Headers::of(&self.map).unwrap_or(Headers { lengths: [].iter(), rest: &[] })
     }
 
     /// Every header's name, as often as it occurs.
@@ -110,22 +110,22 @@ impl Request {
 /// The headers that are left of a map.
 struct Headers<'map> {
     /// A name's length and a value's, for each.
-    lengths: &'map [u8],
+    lengths: std::slice::Iter<'map, [u8; 8]>,
     /// The names and values themselves.
     rest: &'map [u8],
 }
 
 impl<'map> Headers<'map> {
-    fn split(map: &'map [u8]) -> Option<(&'map [u8], &'map [u8])> {
-        let (count, rest) = map.split_first_chunk::<4>()?;
-        rest.split_at_checked(size(*count)?.checked_mul(8)?)
+    fn of(map: &'map [u8]) -> Option<Self> {
+        let (count, rest) = map.split_first_chunk()?;
+        let (lengths, rest) = rest.split_at_checked(size(*count)?.checked_mul(8)?)?;
+        Some(Self { lengths: lengths.as_chunks().0.iter(), rest })
     }
 
     /// The next name or value, which a NUL follows.
-    fn part(&mut self) -> Option<&'map [u8]> {
-        let (length, lengths) = self.lengths.split_first_chunk::<4>()?;
-        let (part, rest) = self.rest.split_at_checked(size(*length)?)?;
-        (self.lengths, self.rest) = (lengths, rest.split_first()?.1);
+    fn part(&mut self, length: usize) -> Option<&'map [u8]> {
+        let (part, rest) = self.rest.split_at_checked(length)?;
+        self.rest = rest.split_first()?.1;
         Some(part)
     }
 }
@@ -134,7 +134,8 @@ impl<'map> Iterator for Headers<'map> {
     type Item = (&'map [u8], &'map [u8]);
 
     fn next(&mut self) -> Option<Self::Item> {
-        Some((self.part()?, self.part()?))
+        let [a, b, c, d, e, f, g, h] = *self.lengths.next()?;
+        Some((self.part(size([a, b, c, d])?)?, self.part(size([e, f, g, h])?)?))
     }
 }
 

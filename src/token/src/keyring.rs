@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::base64url;
+use crate::scan::same;
 use crate::secret::{Secret, SecretError};
 
 /// The secrets in use, newest first. The first one signs; each of them verifies.
@@ -102,8 +103,8 @@ impl Keyring {
     }
 
     /// The `kid` in a header that is known by sight.
-    pub(crate) fn kid_of_known_header(&self, header: &str) -> Option<&str> {
-        let known = |entry: &&KeyringEntry| entry.headers.iter().any(|known| known == header);
+    pub(crate) fn kid_of_known_header(&self, header: &[u8]) -> Option<&str> {
+        let known = |entry: &&KeyringEntry| entry.headers.iter().any(|known| same(known.as_bytes(), header));
         self.all().find(known).map(|entry| &*entry.id)
     }
 

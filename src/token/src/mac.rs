@@ -1,9 +1,14 @@
 //! HMAC-SHA-256 with a key that is hashed once.
 
+use std::hint::black_box;
+
 use hmac_sha256::Hash;
 
 /// The block size of SHA-256 in bytes (RFC 2104 §2, `B`).
 const BLOCK_BYTES: usize = 64;
+
+/// What it makes of a text.
+pub(crate) type Tag = [u8; 32];
 
 /// HMAC-SHA-256 (RFC 2104 §4) whose two keyed blocks are already hashed: of a token of 400 bytes that is two
 /// blocks in nine, for each token that was not seen before.
@@ -33,7 +38,7 @@ impl Mac {
     }
 
     /// The tag of `text`.
-    pub(crate) fn tag(&self, text: &[u8]) -> [u8; 32] {
+    pub(crate) fn tag(&self, text: &[u8]) -> Tag {
         let Self { mut inner, mut outer } = *self;
         inner.update(text);
         outer.update(inner.finalize());
@@ -44,8 +49,18 @@ impl Mac {
     pub(crate) fn forget(&mut self) {
         *self = Self { inner: Hash::new(), outer: Hash::new() };
         // So that the compiler does not see that nobody reads it.
-        std::hint::black_box(self);
+        black_box(self);
     }
+}
+
+/// Whether both are the same, in a time that does not tell where they differ.
+pub(crate) fn same(one: &Tag, other: &Tag) -> bool {
+    let (ones, _) = one.as_chunks();
+    let (others, _) = other.as_chunks();
+    let words =
+        ones.iter().zip(others).map(|(one, other)| (u64::from_ne_bytes(*one), u64::from_ne_bytes(*other)));
+    // The compiler does not see through the box, so it cannot leave early.
+    words.fold(0, |difference, (one, other)| black_box(difference | (one ^ other))) == 0
 }
 
 #[cfg(test)]
@@ -75,6 +90,17 @@ mod tests {
             ),
         ] {
             assert_eq!(hex(&Mac::new(key).tag(text)), tag);
+        }
+    }
+
+    #[test]
+    fn a_tag_is_like_itself_and_unlike_one_with_any_other_bit() {
+        let tag = Mac::new(b"Jefe").tag(b"what do ya want for nothing?");
+        assert!(same(&tag, &tag));
+        for bit in 0..256 {
+            let mut other = tag;
+            other[bit / 8] ^= 1 << (bit % 8);
+            assert!(!same(&tag, &other), "{bit}");
         }
     }
 

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use crate::json;
 use crate::plain::{self, Member, Plain};
 use crate::refusal::Refusal;
+use crate::scan::{head, same};
 
 /// A payload and what stands in it.
 #[derive(Debug, Clone)]
@@ -81,7 +82,12 @@ impl Payload {
         match &self.members {
             Members::Parsed(members) => members.get(name).map(Claim::of),
             Members::InPlace(members) => {
-                self.value(members.iter().find(|member| self.name(member) == Some(name))?)
+                let head = head(name.as_bytes());
+                let is_it = |member: &&Member| {
+                    member.head == head
+                        && self.name(member).is_some_and(|known| same(known.as_bytes(), name.as_bytes()))
+                };
+                self.value(members.iter().find(is_it)?)
             }
         }
     }

@@ -9,6 +9,8 @@ use std::ops::Range;
 
 use serde_json::Value;
 
+use crate::scan::{end_of_plain_string, head};
+
 /// The most members that are compared with each other.
 const MAX_MEMBERS: usize = 32;
 
@@ -26,6 +28,8 @@ static NULL: Value = Value::Null;
 #[derive(Debug, Clone)]
 pub(crate) struct Member {
     pub(crate) name: Range<usize>,
+    /// What the name begins with: see [`head`].
+    pub(crate) head: u64,
     pub(crate) value: Plain,
 }
 
@@ -48,13 +52,16 @@ pub(crate) fn members(text: &str) -> Option<Vec<Member>> {
     loop {
         scanner.expect(b'"')?;
         let name = scanner.string()?;
-        let is_known = |member: &Member| text.get(member.name.clone()) == text.get(name.clone());
+        let bytes = text.as_bytes().get(name.clone())?;
+        let head = head(bytes);
+        let is_known =
+            |member: &Member| member.head == head && text.as_bytes().get(member.name.clone()) == Some(bytes);
         if members.len() >= MAX_MEMBERS || members.iter().any(is_known) {
             return None;
         }
         scanner.expect(b':')?;
         let value = scanner.value()?;
-        members.push(Member { name, value });
+        members.push(Member { name, head, value });
         match scanner.next()? {
             b',' => {}
             b'}' => break,
@@ -94,7 +101,7 @@ impl Scanner<'_> {
     /// The string whose first quote was taken.
     fn string(&mut self) -> Option<Range<usize>> {
         let start = self.length.checked_sub(self.rest.len())?;
-        let length = self.rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | ..b' '))?;
+        let length = end_of_plain_string(self.rest)?;
         let (_, rest) = self.rest.split_at_checked(length)?;
         self.rest = rest;
         // Anything but its end takes a parser.

@@ -25,14 +25,14 @@ impl<'claims> Registered<'claims> {
     pub(crate) fn of(payload: &'claims Payload) -> Self {
         let mut registered = Self::default();
         payload.for_each(|name, claim| {
-            let place = match name {
-                "iss" => &mut registered.iss,
-                "sub" => &mut registered.sub,
-                "jti" => &mut registered.jti,
-                "aud" => &mut registered.aud,
-                "exp" => &mut registered.exp,
-                "nbf" => &mut registered.nbf,
-                "iat" => &mut registered.iat,
+            let place = match name.as_bytes() {
+                b"iss" => &mut registered.iss,
+                b"sub" => &mut registered.sub,
+                b"jti" => &mut registered.jti,
+                b"aud" => &mut registered.aud,
+                b"exp" => &mut registered.exp,
+                b"nbf" => &mut registered.nbf,
+                b"iat" => &mut registered.iat,
                 _ => return,
             };
             *place = Some(claim);

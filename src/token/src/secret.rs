@@ -6,7 +6,7 @@ use jwt_simple::algorithms::{HS256Key, MACLike};
 use jwt_simple::reexports::ct_codecs;
 
 use crate::base64url;
-use crate::mac::Mac;
+use crate::mac::{self, Mac, Tag};
 
 /// The least length of a secret: the output size of HMAC-SHA-256 (RFC 7518 §3.2).
 pub const MIN_SECRET_BYTES: usize = 32;
@@ -104,9 +104,8 @@ impl Secret {
 
     /// Whether `signature` is this secret's HMAC-SHA-256 of `signed` (RFC 7515 §5.2), in constant time.
     #[must_use]
-    pub(crate) fn made(&self, signed: &[u8], signature: &[u8]) -> bool {
-        let tag = self.mac.tag(signed);
-        tag.len() == signature.len() && ct_codecs::verify(&tag, signature)
+    pub(crate) fn made(&self, signed: &[u8], signature: &Tag) -> bool {
+        mac::same(&self.mac.tag(signed), signature)
     }
 
     pub(crate) fn key(&self) -> &HS256Key {

@@ -9,21 +9,20 @@ use crate::base64url;
 use crate::claims::VerifiedClaims;
 use crate::json;
 use crate::keyring::Keyring;
+use crate::mac::Tag;
 use crate::payload::Payload;
 use crate::refusal::Refusal;
 use crate::registered::Registered;
+use crate::scan::{position, same};
 use crate::secret::Secret;
 use crate::window::NumericDate;
 
 /// The longest token that is looked at. Envoy's own limit on all headers together is 60 KiB.
 pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
 
-/// The bytes of an HS256 signature (RFC 7518 §3.2).
-const SIGNATURE_BYTES: usize = 32;
-
 /// `{"alg":"HS256","typ":"JWT"}`, which is the header of most tokens that are not ours; nothing in it is left to
 /// read.
-const PLAIN_HEADER: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9";
+const PLAIN_HEADER: &[u8] = b"eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9";
 
 /// How deep a token's header may nest, which is read before anybody's signature is checked. No registered parameter nests
 /// deeper than three below it (RFC 7515 §4.1: a `jwk` with its `oth`).
@@ -68,7 +67,16 @@ impl Default for Expectations {
 /// # Errors
 /// The [`Refusal`].
 pub fn verify(
-    token: &str,
+    token: impl AsRef<[u8]>,
+    keyring: &Keyring,
+    expectations: &Expectations,
+    now: NumericDate,
+) -> Result<VerifiedClaims, Refusal> {
+    verify_bytes(token.as_ref(), keyring, expectations, now)
+}
+
+fn verify_bytes(
+    token: &[u8],
     keyring: &Keyring,
     expectations: &Expectations,
     now: NumericDate,
@@ -76,20 +84,15 @@ pub fn verify(
     if token.len() > MAX_TOKEN_BYTES {
         return Err(Refusal::TooLarge);
     }
-    let (signed, signature) = token.rsplit_once('.').ok_or(Refusal::Malformed)?;
-    let (header, payload) = signed.split_once('.').ok_or(Refusal::Malformed)?;
-    if payload.contains('.') {
-        return Err(Refusal::Malformed);
-    }
+    let Segments { signed, header, payload, signature } = Segments::of(token).ok_or(Refusal::Malformed)?;
     let kid = match keyring.kid_of_known_header(header) {
         Some(kid) => Some(Cow::Borrowed(kid)),
-        None if header == PLAIN_HEADER => None,
+        None if same(header, PLAIN_HEADER) => None,
         None => read_header(header)?.map(Cow::Owned),
     };
-    let signature = base64url::decode(signature.as_bytes()).ok_or(Refusal::Malformed)?;
-    let signer = find_signer(keyring, kid.as_deref(), signed.as_bytes(), &signature)?;
+    let signer = find_signer(keyring, kid.as_deref(), signed, &read_signature(signature)?)?;
 
-    let payload = base64url::decode(payload.as_bytes()).ok_or(Refusal::Malformed)?;
+    let payload = base64url::decode(payload).ok_or(Refusal::Malformed)?;
     let payload = Payload::read(payload)?;
     let registered = Registered::of(&payload);
     registered.check_types()?;
@@ -99,9 +102,33 @@ pub fn verify(
     Ok(VerifiedClaims { payload, window, kid: Arc::clone(signer) })
 }
 
+/// The parts of a compact JWS (RFC 7515 §7.1).
+struct Segments<'token> {
+    /// What the signature is for: header and payload with the dot between them.
+    signed: &'token [u8],
+    header: &'token [u8],
+    payload: &'token [u8],
+    signature: &'token [u8],
+}
+
+impl<'token> Segments<'token> {
+    /// `None` where there are not three of them.
+    fn of(token: &'token [u8]) -> Option<Self> {
+        let (header, rest) = split_at_dot(token)?;
+        let (payload, signature) = split_at_dot(rest)?;
+        let (signed, _) = token.split_at_checked(header.len().checked_add(1)?.checked_add(payload.len())?)?;
+        position(signature, b'.').is_none().then_some(Self { signed, header, payload, signature })
+    }
+}
+
+fn split_at_dot(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (before, rest) = text.split_at_checked(position(text, b'.')?)?;
+    Some((before, rest.split_first()?.1))
+}
+
 /// The header's `kid`, of a header that asks for nothing but HS256.
-fn read_header(segment: &str) -> Result<Option<String>, Refusal> {
-    let header = base64url::decode(segment.as_bytes()).ok_or(Refusal::Malformed)?;
+fn read_header(segment: &[u8]) -> Result<Option<String>, Refusal> {
+    let header = base64url::decode(segment).ok_or(Refusal::Malformed)?;
     let header = json::parse_object_within(&header, MAX_HEADER_DEPTH).map_err(|_| Refusal::Malformed)?;
     match header.get("alg") {
         Some(Value::String(alg)) if alg == "HS256" => {}
@@ -118,18 +145,24 @@ fn read_header(segment: &str) -> Result<Option<String>, Refusal> {
     }
 }
 
+/// The signature of a token: 32 bytes (RFC 7518 §3.2), or none that anybody made with HS256.
+fn read_signature(segment: &[u8]) -> Result<Tag, Refusal> {
+    match segment.try_into() {
+        Ok(segment) => base64url::decode_signature(segment).ok_or(Refusal::Malformed),
+        Err(_) => Err(base64url::decode(segment).map_or(Refusal::Malformed, |_| Refusal::BadSignature)),
+    }
+}
+
 /// The id of the secret that made the signature: the one that `kid` names where we have it, else each.
 fn find_signer<'keyring>(
     keyring: &'keyring Keyring,
     kid: Option<&str>,
     signed: &[u8],
-    signature: &[u8],
+    signature: &Tag,
 ) -> Result<&'keyring Arc<str>, Refusal> {
-    if signature.len() != SIGNATURE_BYTES {
-        return Err(Refusal::BadSignature);
-    }
-    let known = kid.is_some_and(|kid| keyring.kids().any(|id| id == kid));
-    let candidate = |(_, id): &(&Secret, &Arc<str>)| !known || Some(&***id) == kid;
+    let is_named = |id: &str| kid.is_some_and(|kid| same(kid.as_bytes(), id.as_bytes()));
+    let known = keyring.kids().any(is_named);
+    let candidate = |(_, id): &(&Secret, &Arc<str>)| !known || is_named(id);
     keyring
         .entries()
         .filter(candidate)
@@ -154,7 +187,7 @@ mod tests {
         ]);
         let keyring = keyring.unwrap();
         let token = issue(&keyring, json!({"sub": "a"}).as_object().unwrap()).unwrap();
-        let header = token.split('.').next().unwrap();
+        let header = token.split('.').next().unwrap().as_bytes();
         assert!(keyring.kid_of_known_header(header).is_some(), "what we issue is known by sight");
         assert_eq!(keyring.kid_of_known_header(header).map(str::to_owned), read_header(header).unwrap());
         assert_eq!(keyring.kid_of_known_header(PLAIN_HEADER), None);
@@ -165,8 +198,9 @@ mod tests {
             format!(r#"{{"alg":"HS256","kid":"{kid}"}}"#),
         ] {
             let header = base64url::encode(header.as_bytes());
-            assert_eq!(keyring.kid_of_known_header(&header), Some(kid));
-            assert_eq!(read_header(&header), Ok(Some(kid.to_owned())));
+            let header = header.as_bytes();
+            assert_eq!(keyring.kid_of_known_header(header), Some(kid));
+            assert_eq!(read_header(header), Ok(Some(kid.to_owned())));
         }
     }
 }
