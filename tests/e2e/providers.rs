@@ -34,6 +34,10 @@ pub(crate) fn listeners() -> Vec<Listener> {
         Listener::gated("no-skew", protecting(json!({"clock_skew_seconds": 0}))),
         Listener::gated("much-skew", protecting(json!({"clock_skew_seconds": 7200}))),
         Listener::gated("uncached", with(app(), json!({"cache": {"max_entries": 0}}))),
+        Listener::gated(
+            "one-remembered",
+            with(app(), json!({"cache": {"max_entries": 1}, "stat_prefix": "e2e_one_remembered"})),
+        ),
         Listener::gated("inline", one(json!({"inline": NEW}))),
         Listener::gated("inline-hex", one(json!({"inline": hex, "encoding": "hex"}))),
         Listener::gated(
@@ -193,4 +197,16 @@ fn with_the_cache_off_or_on_the_verdict_is_the_same() {
                 .assert_denied(403, "forbidden");
         }
     }
+}
+
+#[test]
+fn a_full_cache_remembers_whoever_comes_again_and_forgets_nobody_for_one_who_came_once() {
+    let (one, other) = (forge::token("user_1", json!({})), forge::token("user_2", json!({})));
+    for (number, token) in [&one, &one, &other, &one, &other, &other, &one].into_iter().enumerate() {
+        assert_eq!(outcome("one-remembered", token), "reached", "{number}");
+    }
+    let counted =
+        |name: &str, least| envoy().admin().counter_from(&format!("e2e_one_remembered.cache.{name}"), least);
+    // Remembered: the second `one`, the third, which `other` did not push out, and the third `other`.
+    assert_eq!((counted("hit", 3), counted("miss", 4)), (3, 4));
 }

@@ -3,9 +3,15 @@
 //! Set-associative, as processors' caches are: where a token may stand follows from its signature, and of the few places
 //! there the one that was used longest ago makes room. Look-up and eviction take constant time, no request pays for the
 //! eviction of many, and memory is bounded by count and by the length of a token.
+//!
+//! Where there is no room left, a token is remembered when it comes for the second time, as the doorkeeper of TinyLFU has it
+//! (<https://arxiv.org/abs/1512.00727>): those that are used once push out none that are used often, and cost nothing but
+//! their verification.
 
 use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
+
+use jwt_gate_token::same;
 
 /// A token longer than this is verified each time, so that 4096 entries stay small.
 const MAX_TOKEN_BYTES: usize = 4096;
@@ -25,6 +31,9 @@ const WAYS: usize = 8;
 pub(crate) struct Cache<V> {
     sets: Vec<Vec<Entry<V>>>,
     ways: usize,
+    /// The tags of tokens that found no room, each in a place that follows from the rest of its hash; as many places as
+    /// there are for tokens.
+    turned_away: Vec<u32>,
     factor: u64,
     /// How often an entry was used or came.
     uses: u64,
@@ -48,6 +57,7 @@ impl<V> Cache<V> {
         Self {
             sets: std::iter::repeat_with(Vec::new).take(sets).collect(),
             ways,
+            turned_away: vec![0; sets.saturating_mul(ways)],
             factor: RandomState::new().hash_one(()) | 1,
             uses: 0,
         }
@@ -55,7 +65,7 @@ impl<V> Cache<V> {
 
     pub(crate) fn get(&mut self, token: &[u8]) -> Option<Rc<V>> {
         let (hash, now) = (self.hash(token)?, self.tick());
-        let entry = self.set(hash)?.iter_mut().find(|entry| entry.is(hash, token))?;
+        let entry = place(&mut self.sets, hash)?.iter_mut().find(|entry| entry.is(hash, token))?;
         entry.last_use = now;
         Some(Rc::clone(&entry.value))
     }
@@ -66,9 +76,13 @@ impl<V> Cache<V> {
         }
         let (last_use, ways) = (self.tick(), self.ways);
         let Some(hash) = self.hash(token) else { return };
-        let Some(set) = self.set(hash) else { return };
+        let Some(set) = place(&mut self.sets, hash) else { return };
+        let has_room = set.len() < ways;
+        if !has_room && !was_turned_away(&mut self.turned_away, hash) {
+            return;
+        }
         let entry = Entry { tag: tag(hash), last_use, token: token.into(), value: Rc::clone(value) };
-        if set.len() < ways {
+        if has_room {
             set.push(entry);
         } else if let Some(oldest) = set.iter_mut().min_by_key(|entry| entry.last_use) {
             *oldest = entry;
@@ -77,7 +91,7 @@ impl<V> Cache<V> {
 
     pub(crate) fn remove(&mut self, token: &[u8]) {
         if let Some(hash) = self.hash(token)
-            && let Some(set) = self.set(hash)
+            && let Some(set) = place(&mut self.sets, hash)
         {
             set.retain(|entry| !entry.is(hash, token));
         }
@@ -98,14 +112,18 @@ impl<V> Cache<V> {
         };
         Some(words.iter().take(2).fold(0, mix))
     }
+}
 
-    /// The places of what has this hash.
-    fn set(&mut self, hash: u64) -> Option<&mut Vec<Entry<V>>> {
-        // The high half of the hash as a fraction of all sets.
-        let count = u64::try_from(self.sets.len()).ok()?;
-        let index = (hash >> 32).wrapping_mul(count) >> 32;
-        self.sets.get_mut(usize::try_from(index).ok()?)
-    }
+/// Where in `places` what has this hash belongs: the high half of the hash as a fraction of all of them.
+fn place<T>(places: &mut [T], hash: u64) -> Option<&mut T> {
+    let count = u64::try_from(places.len()).ok()?;
+    let index = (hash >> 32).wrapping_mul(count) >> 32;
+    places.get_mut(usize::try_from(index).ok()?)
+}
+
+/// Whether what has this hash was turned away lately. It is now.
+fn was_turned_away(turned_away: &mut [u32], hash: u64) -> bool {
+    place(turned_away, hash).is_some_and(|known| std::mem::replace(known, tag(hash)) == tag(hash))
 }
 
 impl<V> Entry<V> {
@@ -119,17 +137,6 @@ fn tag(hash: u64) -> u32 {
     #[expect(clippy::cast_possible_truncation, reason = "that is what is wanted")]
     let tag = hash as u32;
     tag
-}
-
-/// Whether both are the same, eight bytes at a time: `==` goes byte by byte on wasm32, and tokens are
-/// long.
-fn same(one: &[u8], other: &[u8]) -> bool {
-    let (ones, one_rest) = one.as_chunks::<8>();
-    let (others, other_rest) = other.as_chunks::<8>();
-    let word = |bytes: &[u8; 8]| u64::from_ne_bytes(*bytes);
-    one.len() == other.len()
-        && ones.iter().zip(others).all(|(one, other)| word(one) == word(other))
-        && one_rest == other_rest
 }
 
 #[cfg(test)]
@@ -147,12 +154,19 @@ mod tests {
         format!("{end:.>60}").into_bytes()
     }
 
+    fn signature(number: u32) -> Vec<u8> {
+        let mac = hmac_sha256::Hash::hash(&number.to_le_bytes());
+        jwt_gate_token::base64url_encode(&mac).into_bytes()
+    }
+
     #[test]
     fn it_never_holds_more_than_it_may_and_keeps_what_is_used() {
         let mut cache = Cache::new(10);
         cache.insert(&token("used"), &Rc::new(0_usize));
         for number in 0..1000_usize {
-            cache.insert(&token(&number.to_string()), &Rc::new(number));
+            for _ in 0..2 {
+                cache.insert(&token(&number.to_string()), &Rc::new(number));
+            }
             assert!(cache.len() <= 10);
             assert_eq!(cache.get(&token("used")).as_deref(), Some(&0));
         }
@@ -161,11 +175,30 @@ mod tests {
     }
 
     #[test]
+    fn tokens_that_come_once_push_out_none_and_one_that_comes_again_is_held() {
+        let mut cache = Cache::new(64);
+        let mut held: Vec<u32> = Vec::new();
+        for early in 0..1000 {
+            cache.insert(&signature(early), &Rc::new(early));
+        }
+        held.extend((0..1000).filter(|early| cache.get(&signature(*early)).is_some()));
+        assert_eq!((held.len(), cache.len()), (64, 64), "whoever comes while there is room stays");
+        for late in 1000..20_000 {
+            cache.insert(&signature(late), &Rc::new(late));
+            assert_eq!(cache.get(&signature(late)), None);
+        }
+        assert!(held.iter().all(|early| cache.get(&signature(*early)).as_deref() == Some(early)));
+        for _ in 0..2 {
+            cache.insert(&signature(30_000), &Rc::new(0));
+        }
+        assert_eq!((cache.get(&signature(30_000)).as_deref(), cache.len()), (Some(&0), 64));
+    }
+
+    #[test]
     fn tokens_spread_over_the_whole_of_it() {
         let mut cache = Cache::new(4096);
         for number in 0..4096_u32 {
-            let mac = hmac_sha256::Hash::hash(&number.to_le_bytes());
-            cache.insert(jwt_gate_token::base64url_encode(&mac).as_bytes(), &Rc::new(number));
+            cache.insert(&signature(number), &Rc::new(number));
         }
         assert!(
             cache.len() > 3200,

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use super::tokens::Tokens;
+use super::tokens::{ONCE, Tokens};
 use super::workload::{COOKIE, Workload};
 
 /// Kept alive, as a load balancer in front of Envoy keeps them.
@@ -180,7 +180,7 @@ pub(super) fn headers(workload: Workload, tokens: &Tokens) -> Vec<(&'static str,
     }
 }
 
-/// A script whose requests hold the tokens of the file `pool` in turn.
+/// A script whose requests hold the tokens of the file `pool` in turn, the first [`ONCE`] of them once.
 fn each_its_own(path: &str, pool: &Path) -> String {
     format!(
         r#"
@@ -192,10 +192,11 @@ init = function()
   end
 end
 request = function()
-  next = next % count + 1
+  next = next < count and next + 1 or {again}
   return requests[next]
 end
 "#,
         pool = pool.display().to_string(),
+        again = ONCE + 1,
     )
 }

@@ -42,7 +42,9 @@ pub(super) fn measure(
     for workload in workloads {
         say::step(&format!("Measuring {rounds} rounds: {}", workload.title()));
         let mut held = BTreeMap::new();
+        let mut hits_before = BTreeMap::new();
         for running in taking_part(contenders, *workload, 0) {
+            hits_before.insert(running.contender, check::hits(running)?);
             if let Some(load) = warm_up(running, *workload)? {
                 held.insert(running.contender, load);
             }
@@ -58,6 +60,13 @@ pub(super) fn measure(
                 samples.insert(round, sample);
             }
         }
+        if *workload == Workload::Fresh {
+            for running in taking_part(contenders, *workload, 0) {
+                let requests = measured.requests(*workload, running.contender);
+                let hits_before = hits_before.get(&running.contender).copied().unwrap_or_default();
+                check::check_misses(running, hits_before, requests)?;
+            }
+        }
         for (contender, load) in held {
             let ended = load.end();
             ended.with_context(|| format!("{} under {}", contender.name(), workload.name()))?;
@@ -68,16 +77,12 @@ pub(super) fn measure(
 
 /// Warms it up (V8 compiles what is used); its load, if it is one that is held.
 fn warm_up(running: &Running, workload: Workload) -> Result<Option<Held>> {
-    let hits_before = check::hits(running)?;
     if running.contender.is_coarse() {
         running.measure(workload, WARM_UP)?;
         return Ok(None);
     }
     let load = running.hold(workload)?;
-    let sample = running.measure_held(&load, workload, WARM_UP)?;
-    if workload == Workload::Fresh {
-        check::check_misses(running, hits_before, sample.requests)?;
-    }
+    running.measure_held(&load, workload, WARM_UP)?;
     Ok(Some(load))
 }
 
@@ -103,6 +108,12 @@ impl Measured {
     /// Those that were measured under this workload.
     pub(super) fn contenders(&self, workload: Workload) -> Vec<Contender> {
         self.samples.keys().filter(|(of, _)| *of == workload).map(|(_, contender)| *contender).collect()
+    }
+
+    /// How many requests were answered in its turns.
+    fn requests(&self, workload: Workload, contender: Contender) -> u64 {
+        let samples = self.samples.get(&(workload, contender)).into_iter().flatten();
+        samples.map(|(_, sample)| sample.requests).sum()
     }
 
     /// Microseconds on the processor that a request cost, by round.

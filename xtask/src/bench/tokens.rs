@@ -19,8 +19,12 @@ const OTHER_SECRET: &str = "other-0123456789-abcdefghij-ABCDEFGHIJ-klmnopqrst";
 pub(super) const ISSUER: &str = "jwt-gate";
 const KEY_ID: &str = "bench";
 
-/// More than any contender remembers (4096), so that each token is forgotten before its turn comes again.
-const POOL: usize = 20_000;
+/// Many times what any contender remembers (4096), so that each token is forgotten before its turn comes again.
+const POOL: usize = 100_000;
+
+/// How many tokens come once, before those of the pool, and take the room that there is: a cache that keeps what it has
+/// (the gate's) would remember tokens of the pool for good.
+pub(super) const ONCE: usize = 20_000;
 
 /// The tokens of one subject.
 pub(super) struct Tokens {
@@ -30,7 +34,7 @@ pub(super) struct Tokens {
     pub(super) claims: Value,
     /// One with the same claims, signed with a secret that nobody knows.
     pub(super) forged: String,
-    /// As many good ones as no cache holds.
+    /// Good ones: first [`ONCE`] that come once, then as many as no cache holds.
     pub(super) pool: Vec<String>,
 }
 
@@ -53,7 +57,7 @@ impl Tokens {
         Ok(Self {
             seen: sign(SECRET, &seen)?,
             forged: sign(OTHER_SECRET, &seen)?,
-            pool: (1..=POOL).map(|number| sign(SECRET, &claims(number))).collect::<Result<_>>()?,
+            pool: (1..=ONCE + POOL).map(|number| sign(SECRET, &claims(number))).collect::<Result<_>>()?,
             claims: seen,
         })
     }
