@@ -19,9 +19,8 @@ fuzz_target!(|input: &[u8]| {
     });
 });
 
-/// Any text: it is nobody's token.
+/// Any bytes: they are nobody's token.
 fn a_text(keyring: &Keyring, text: &[u8]) {
-    let Ok(text) = std::str::from_utf8(text) else { return };
     assert!(verify(text, keyring, &Expectations::default(), NOW).is_err(), "nobody signed this");
 }
 
@@ -49,9 +48,7 @@ fn signed_segments(keyring: &Keyring, input: &[u8]) {
     let mut flipped = token.into_bytes();
     let bit = usize::from(u16::from_le_bytes([*low, *high])) % (flipped.len() * 8);
     flipped[bit / 8] ^= 1 << (bit % 8);
-    if let Ok(flipped) = std::str::from_utf8(&flipped) {
-        assert!(verify(flipped, keyring, &expectations, NOW).is_err(), "bit {bit} does not count");
-    }
+    assert!(verify(&flipped, keyring, &expectations, NOW).is_err(), "bit {bit} does not count");
 }
 
 /// What is issued verifies, where it may at all.

@@ -71,6 +71,14 @@ impl Locations {
                 let field = format!("{field}.from_headers[{index}].name");
                 return Err(ConfigError::new(field, "is no header that can hold a token"));
             }
+            if header.value_prefix.contains(',')
+                || header.value_prefix.starts_with(|c: char| c.is_ascii_whitespace())
+            {
+                let field = format!("{field}.from_headers[{index}].value_prefix");
+                let message =
+                    "is never found: it holds a comma, which separates values, or begins with white space";
+                return Err(ConfigError::new(field, message));
+            }
         }
         for (list, names) in [("from_cookies", &cookies), ("from_params", &params)] {
             if let Some(index) =
@@ -147,7 +155,7 @@ fn in_header<'request>(request: &'request Request, header: &HeaderToken) -> Foun
 
 /// Whether the header holds a token.
 fn holds(request: &Request, header: &HeaderToken) -> bool {
-    // Where one stands at the beginning, as usual, it does not matter what follows.
+    // Where one stands at the beginning, as usual, it does not matter what follows; before a comma there is none.
     let first = request.first(&header.name).and_then(|value| after_prefix(value, &header.prefix));
     first.is_some_and(|token| !token.starts_with(b","))
         || pieces(request, &header.name).any(|piece| after_prefix(piece, &header.prefix).is_some())

@@ -294,7 +294,7 @@ impl<'request> Session<'request> {
         }
         self.cache_misses = self.cache_misses.saturating_add(1);
         let identity = Rc::new(provider.identify(index, &token, now).map_err(refused)?);
-        cache.insert(&token, &identity);
+        cache.insert(&token, &identity, identity.window.expires(), now);
         Ok(identity)
     }
 }

@@ -462,6 +462,10 @@ fn a_configuration_that_cannot_hold_is_refused_with_its_field() {
         ("providers: {app: {secrets: [{env: APP}], from_headers: [{name: x-t}], forward_payload_header: X-T}}".to_owned(),
          "providers.app: `x-t` cannot both"),
         ("providers: {app: {secrets: [{env: APP}], from_headers: []}}".to_owned(), "providers.app: has no location"),
+        ("providers: {app: {secrets: [{env: APP}], from_headers: [{name: x-t}, {name: x-u, value_prefix: 'a,'}]}}".to_owned(),
+         "providers.app.from_headers[1].value_prefix: is never found"),
+        ("providers: {app: {secrets: [{env: APP}], from_headers: [{name: x-t, value_prefix: ' a'}]}}".to_owned(),
+         "providers.app.from_headers[0].value_prefix: is never found"),
         ("providers: {a: {secrets: [{env: APP}]}, b: {secrets: [{env: OPS}]}}\ndefault: require".to_owned(), "default: "),
     ] {
         let message = compile(&yaml).err().unwrap_or_default();

@@ -35,7 +35,7 @@ const fn bits() -> [u8; 256] {
 pub fn decode(text: &[u8]) -> Option<Vec<u8>> {
     let (groups, rest) = text.as_chunks();
     let mut decoded = Vec::with_capacity(groups.len().saturating_add(1));
-    // Of all characters, looked at once.
+    // The bits of all characters, looked at once, at the end.
     let mut seen = 0;
     decoded.extend(groups.iter().map(|group| {
         let (bytes, bits) = three_bytes(*group);

@@ -25,7 +25,7 @@ pub fn same(one: &[u8], other: &[u8]) -> bool {
         && one_rest == other_rest
 }
 
-/// The first bytes of `name`, at most eight, and zeros after them: enough to tell short names from each other.
+/// The first bytes of `name`, at most eight, and zeros after them: enough to tell short names without NUL from each other.
 pub(crate) fn head(name: &[u8]) -> u64 {
     match name.first_chunk() {
         Some(head) => u64::from_le_bytes(*head),
@@ -99,6 +99,19 @@ mod tests {
                 text[place] = byte;
                 assert_eq!(position(&text, byte), Some(place));
                 assert_eq!(position(&text[..place], byte), None);
+            }
+        }
+    }
+
+    #[test]
+    fn what_differs_in_one_byte_anywhere_is_not_the_same() {
+        for length in 1..30 {
+            let held: Vec<u8> = (0..length).collect();
+            assert!(same(&held, &held.clone()) && !same(&held, &held[1..]) && !same(&[], &held));
+            for place in 0..held.len() {
+                let mut other = held.clone();
+                other[place] ^= 1;
+                assert!(!same(&held, &other), "{place} of {length}");
             }
         }
     }

@@ -105,7 +105,7 @@ impl Secret {
     /// Whether `signature` is this secret's HMAC-SHA-256 of `signed` (RFC 7515 §5.2), in constant time.
     #[must_use]
     pub(crate) fn made(&self, signed: &[u8], signature: &Tag) -> bool {
-        mac::same(&self.mac.tag(signed), signature)
+        mac::same_in_constant_time(&self.mac.tag(signed), signature)
     }
 
     pub(crate) fn key(&self) -> &HS256Key {

@@ -15,6 +15,12 @@ pub struct TimeWindow {
 // === impl TimeWindow ===
 
 impl TimeWindow {
+    /// When it ends; infinity where it does not.
+    #[must_use]
+    pub fn expires(self) -> NumericDate {
+        self.expires
+    }
+
     /// Whether `now` is inside.
     ///
     /// # Errors

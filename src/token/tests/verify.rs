@@ -156,6 +156,22 @@ fn another_number_of_segments_is_malformed() {
 }
 
 #[test]
+fn what_is_no_utf_8_is_judged_like_any_other_text() {
+    let good = signed(json!({"alg": "HS256"}), good_payload());
+    let (header, rest) = good.split_once('.').unwrap();
+    let (payload, signature) = rest.split_once('.').unwrap();
+    let outcome =
+        |parts: [&[u8]; 3]| verify(parts.join(&b'.'), &keyring(), &Expectations::default(), NOW).map(drop);
+    let [header, payload, signature] = [header, payload, signature].map(str::as_bytes);
+    assert_eq!(outcome([header, payload, signature]), Ok(()));
+    assert_eq!(outcome([b"\xff", payload, signature]), Err(Refusal::Malformed));
+    assert_eq!(outcome([header, b"\xff", signature]), Err(Refusal::BadSignature));
+    assert_eq!(outcome([header, payload, &[0xff; 43]]), Err(Refusal::Malformed));
+    assert_eq!(outcome([header, payload, b"\xff"]), Err(Refusal::Malformed));
+    assert_eq!(outcome([&[0xff; 17_000], payload, signature]), Err(Refusal::TooLarge));
+}
+
+#[test]
 fn base64url_that_is_not_canonical_is_malformed() {
     let good = signed(json!({"alg": "HS256"}), good_payload());
     let (unsigned, signature) = good.rsplit_once('.').unwrap();

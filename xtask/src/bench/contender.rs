@@ -93,6 +93,11 @@ impl Contender {
         matches!(self, Self::ExtAuthz | Self::FastapiPlain | Self::Fastapi)
     }
 
+    /// Whether it remembers tokens.
+    pub(super) fn remembers(self) -> bool {
+        matches!(self, Self::JwtAuthnCache | Self::Gate)
+    }
+
     /// Whether it verifies tokens.
     pub(super) fn verifies(self) -> bool {
         matches!(self, Self::JwtAuthn | Self::JwtAuthnCache | Self::Gate | Self::ExtAuthz | Self::Fastapi)

@@ -53,7 +53,7 @@ pub(super) fn measure(parts: &Parts, folder: &Path) -> Result<Footprint> {
             times.push(start(parts, contender, 1)?.started_in.as_secs_f64() * 1e3);
         }
     }
-    let scripts = Scripts::write(&folder.join("footprint"), &Tokens::mint(running::SUBJECT)?)?;
+    let scripts = Scripts::write(&folder.join("footprint"), &Tokens::mint(running::SUBJECT)?, None)?;
     let resident_kib = |contender, workers| -> Result<u64> {
         let proxy = start(parts, contender, workers)?;
         scripts.run(Workload::Seen, proxy.address(Listener::Bearer)?, WARM_UP, false)?;

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use super::tokens::{ONCE, Tokens};
+use super::tokens::{Pool, Tokens};
 use super::workload::{COOKIE, Workload};
 
 /// Kept alive, as a load balancer in front of Envoy keeps them.
@@ -42,14 +42,17 @@ pub(super) struct Scripts {
 }
 
 impl Scripts {
-    /// Writes them into `folder`, which must be empty.
-    pub(super) fn write(folder: &Path, tokens: &Tokens) -> Result<Self> {
+    /// Writes them into `folder`, which must be empty; with fresh tokens from `pool`.
+    pub(super) fn write(folder: &Path, tokens: &Tokens, pool: Option<Pool>) -> Result<Self> {
         fs::create_dir_all(folder)?;
-        let pool = folder.join("pool");
-        fs::write(&pool, tokens.pool.join("\n"))?;
         for workload in <Workload as clap::ValueEnum>::value_variants() {
-            let mut script = match workload {
-                Workload::Fresh => each_its_own(workload.path(), &pool),
+            let mut script = match (workload, pool) {
+                (Workload::Fresh, Some(pool)) => {
+                    let file = folder.join("pool");
+                    fs::write(&file, tokens.lines(pool)?)?;
+                    each_its_own(workload.path(), &file, pool.once)
+                }
+                (Workload::Fresh, None) => continue,
                 _ => String::new(),
             };
             for (name, value) in headers(*workload, tokens) {
@@ -180,8 +183,8 @@ pub(super) fn headers(workload: Workload, tokens: &Tokens) -> Vec<(&'static str,
     }
 }
 
-/// A script whose requests hold the tokens of the file `pool` in turn, the first [`ONCE`] of them once.
-fn each_its_own(path: &str, pool: &Path) -> String {
+/// A script whose requests hold the tokens of the file `pool` in turn, the first ones of them `once`.
+fn each_its_own(path: &str, pool: &Path, once: usize) -> String {
     format!(
         r#"
 local requests, count, next = {{}}, 0, 0
@@ -197,6 +200,6 @@ request = function()
 end
 "#,
         pool = pool.display().to_string(),
-        again = ONCE + 1,
+        again = once + 1,
     )
 }

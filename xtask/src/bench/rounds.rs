@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::check;
+use super::check::{self, LookUps};
 use super::contender::Contender;
 use super::load::Held;
 use super::running::{Running, Sample};
@@ -42,9 +42,9 @@ pub(super) fn measure(
     for workload in workloads {
         say::step(&format!("Measuring {rounds} rounds: {}", workload.title()));
         let mut held = BTreeMap::new();
-        let mut hits_before = BTreeMap::new();
+        let mut look_ups = BTreeMap::new();
         for running in taking_part(contenders, *workload, 0) {
-            hits_before.insert(running.contender, check::hits(running)?);
+            look_ups.insert(running.contender, LookUps::of(running)?);
             if let Some(load) = warm_up(running, *workload)? {
                 held.insert(running.contender, load);
             }
@@ -63,8 +63,7 @@ pub(super) fn measure(
         if *workload == Workload::Fresh {
             for running in taking_part(contenders, *workload, 0) {
                 let requests = measured.requests(*workload, running.contender);
-                let hits_before = hits_before.get(&running.contender).copied().unwrap_or_default();
-                check::check_misses(running, hits_before, requests)?;
+                check::check_misses(running, look_ups[&running.contender], requests)?;
             }
         }
         for (contender, load) in held {

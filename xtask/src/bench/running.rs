@@ -14,7 +14,7 @@ use super::load::{Count, Held, Scripts};
 use super::program::Program;
 use super::proxy::{Proxy, Spec};
 use super::python::Python;
-use super::tokens::Tokens;
+use super::tokens::{Pool, Tokens};
 use super::workload::{CLAIM_HEADERS, Workload};
 
 /// Whose tokens they are where nobody has an account.
@@ -73,7 +73,9 @@ impl Running {
             None => SUBJECT.to_owned(),
         };
         let tokens = Tokens::mint(&subject)?;
-        let scripts = Scripts::write(&folder.join(contender.name()), &tokens)?;
+        let pool = if contender.is_coarse() { Pool::SMALL } else { Pool::LARGE };
+        let pool = Some(pool).filter(|_| contender.takes_part(Workload::Fresh));
+        let scripts = Scripts::write(&folder.join(contender.name()), &tokens, pool)?;
         let mut echoed: Vec<&str> = CLAIM_HEADERS.iter().map(|(header, _)| *header).collect();
         echoed.push("authorization");
         let proxy = contender.is_envoy().then(|| {

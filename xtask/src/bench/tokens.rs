@@ -19,12 +19,22 @@ const OTHER_SECRET: &str = "other-0123456789-abcdefghij-ABCDEFGHIJ-klmnopqrst";
 pub(super) const ISSUER: &str = "jwt-gate";
 const KEY_ID: &str = "bench";
 
-/// Many times what any contender remembers (4096), so that each token is forgotten before its turn comes again.
-const POOL: usize = 100_000;
+/// Good tokens, of which each request has its own: how many come once, and how many come again and again after them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pool {
+    pub(super) once: usize,
+    pub(super) again: usize,
+}
 
-/// How many tokens come once, before those of the pool, and take the room that there is: a cache that keeps what it has
-/// (the gate's) would remember tokens of the pool for good.
-pub(super) const ONCE: usize = 20_000;
+impl Pool {
+    /// For those who may remember tokens, 4096 of them: many times that come again and again, so that each is forgotten
+    /// before its turn comes. Those before them take the room that there is; a cache that keeps what it has, the gate's,
+    /// would remember tokens that come again for good.
+    pub(super) const LARGE: Self = Self { once: 20_000, again: 100_000 };
+
+    /// For those who remember none and start anew in each turn.
+    pub(super) const SMALL: Self = Self { once: 0, again: 2_000 };
+}
 
 /// The tokens of one subject.
 pub(super) struct Tokens {
@@ -34,32 +44,32 @@ pub(super) struct Tokens {
     pub(super) claims: Value,
     /// One with the same claims, signed with a secret that nobody knows.
     pub(super) forged: String,
-    /// Good ones: first [`ONCE`] that come once, then as many as no cache holds.
-    pub(super) pool: Vec<String>,
 }
 
 impl Tokens {
     /// Tokens as the companion issues them, valid for a day.
     pub(super) fn mint(subject: &str) -> Result<Self> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-        let claims = |number: usize| {
-            json!({
-                "sub": subject,
-                "iss": ISSUER,
-                "iat": now,
-                "exp": now + 24 * 60 * 60,
-                "jti": format!("0193e2a1-7f5c-7d1e-9b60-{number:012x}"),
-                "email": "ada@example.com",
-                "name": "Ada Lovelace",
-            })
+        let claims = json!({
+            "sub": subject,
+            "iss": ISSUER,
+            "iat": now,
+            "exp": now + 24 * 60 * 60,
+            "jti": id(0),
+            "email": "ada@example.com",
+            "name": "Ada Lovelace",
+        });
+        Ok(Self { seen: sign(SECRET, &claims)?, forged: sign(OTHER_SECRET, &claims)?, claims })
+    }
+
+    /// The tokens of `pool`, with the same claims but each with an id of its own, a line for each.
+    pub(super) fn lines(&self, pool: Pool) -> Result<String> {
+        let mut claims = self.claims.clone();
+        let mut token = |number| {
+            claims["jti"] = id(number).into();
+            sign(SECRET, &claims)
         };
-        let seen = claims(0);
-        Ok(Self {
-            seen: sign(SECRET, &seen)?,
-            forged: sign(OTHER_SECRET, &seen)?,
-            pool: (1..=ONCE + POOL).map(|number| sign(SECRET, &claims(number))).collect::<Result<_>>()?,
-            claims: seen,
-        })
+        Ok((1..=pool.once + pool.again).map(&mut token).collect::<Result<Vec<_>>>()?.join("\n"))
     }
 
     /// What the header should hold that is made of this claim.
@@ -73,6 +83,11 @@ impl Tokens {
 pub(super) fn jwks() -> String {
     let key = URL_SAFE_NO_PAD.encode(SECRET);
     json!({"keys": [{"kty": "oct", "alg": "HS256", "kid": KEY_ID, "k": key}]}).to_string()
+}
+
+/// A token's id.
+fn id(number: usize) -> String {
+    format!("0193e2a1-7f5c-7d1e-9b60-{number:012x}")
 }
 
 fn sign(secret: &str, claims: &Value) -> Result<String> {
