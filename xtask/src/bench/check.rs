@@ -57,11 +57,14 @@ pub(super) struct LookUps {
 }
 
 impl LookUps {
+    /// Those of [`Workload::Fresh`]'s listener, and of those before it.
     pub(super) fn of(running: &Running) -> Result<Self> {
-        Ok(Self {
-            hits: running.counter(".jwt_cache_hit")? + running.counter(".cache.hit")?,
-            misses: running.counter(".jwt_cache_miss")? + running.counter(".cache.miss")?,
-        })
+        let filter = format!("http.{}.jwt_authn.jwt_cache", Workload::Fresh.listener().name());
+        let gate = "wasmcustom.jwt_gate.cache";
+        let counted = |what: &str| -> Result<u64> {
+            Ok(running.counter(&format!("{filter}_{what}"))? + running.counter(&format!("{gate}.{what}"))?)
+        };
+        Ok(Self { hits: counted("hit")?, misses: counted("miss")? })
     }
 }
 
@@ -69,7 +72,7 @@ impl LookUps {
 pub(super) fn check_misses(running: &Running, before: LookUps, requests: u64) -> Result<()> {
     let now = LookUps::of(running)?;
     let (hits, misses) = (now.hits - before.hits, now.misses - before.misses);
-    // Some requests of the last turn were not counted yet.
+    // The gate's of the last quarter of a second were not counted yet.
     let looked = !running.contender.remembers() || misses * 100 >= requests * 95;
     ensure!(
         looked && hits * 100 <= requests,

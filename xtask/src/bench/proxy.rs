@@ -90,13 +90,13 @@ impl Proxy {
         address.with_context(|| format!("Envoy has no listener {}", listener.name()))
     }
 
-    /// The sum of the counters whose name ends with `suffix`.
-    pub(super) fn counter(&self, suffix: &str) -> Result<u64> {
-        let stats = http::get(self.admin, &format!("/stats?format=json&filter={suffix}$"), &[])?.body;
+    /// The counter of this name, all of it: Envoy counts much a second time, as `listener.….http.…`. 0 where there is none.
+    pub(super) fn counter(&self, name: &str) -> Result<u64> {
+        let stats = http::get(self.admin, &format!("/stats?format=json&filter=^{name}$"), &[])?.body;
         let stats: Value = serde_json::from_str(&stats).context("Envoy's counters are no JSON")?;
-        let named = |stat: &&Value| stat["name"].as_str().is_some_and(|name| name.ends_with(suffix));
         let stats = stats["stats"].as_array().map(Vec::as_slice).unwrap_or_default();
-        Ok(stats.iter().filter(named).filter_map(|stat| stat["value"].as_u64()).sum())
+        let counter = stats.iter().find(|stat| stat["name"].as_str() == Some(name));
+        Ok(counter.and_then(|counter| counter["value"].as_u64()).unwrap_or_default())
     }
 }
 

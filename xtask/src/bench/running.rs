@@ -99,9 +99,9 @@ impl Running {
         }
     }
 
-    /// The sum of its Envoy's counters whose name ends with `suffix`.
-    pub(super) fn counter(&self, suffix: &str) -> Result<u64> {
-        self.proxy.as_ref().map_or(Ok(0), |proxy| proxy.counter(suffix))
+    /// Its Envoy's counter of this name.
+    pub(super) fn counter(&self, name: &str) -> Result<u64> {
+        self.proxy.as_ref().map_or(Ok(0), |proxy| proxy.counter(name))
     }
 
     /// Whether it turns this workload's requests away.
