@@ -197,8 +197,13 @@ impl Gate {
     fn pass(&self, request: &Request, identities: &[Rc<Identity>]) -> Result<Pass, Code> {
         let mut pass = Pass { authenticated: !identities.is_empty(), ..Pass::default() };
         let provider = |identity: &Rc<Identity>| self.providers.get(identity.provider());
-        let leaving = identities.iter().filter_map(provider).filter(|provider| !provider.forwards());
-        pass.edits = take_off(leaving.map(Provider::locations), request);
+        let leaving: Vec<&Locations> = identities
+            .iter()
+            .filter_map(provider)
+            .filter(|provider| !provider.forwards())
+            .map(Provider::locations)
+            .collect();
+        pass.edits = take_off(&leaving, request);
         for identity in identities {
             pass.subject = pass.subject.or_else(|| identity.subject());
             if let Some(key) = provider(identity).and_then(Provider::filter_state_key) {

@@ -200,19 +200,16 @@ fn in_query<'request>(request: &'request Request, name: &str) -> Found<'request>
 
 /// The edits that take the tokens of all `locations` off the request, and leave every other byte of `Cookie`
 /// and query.
-pub(crate) fn take_off<'all>(
-    locations: impl Iterator<Item = &'all Locations> + Clone,
-    request: &Request,
-) -> Vec<Edit> {
+pub(crate) fn take_off(locations: &[&Locations], request: &Request) -> Vec<Edit> {
     let mut edits = Vec::new();
-    for header in locations.clone().flat_map(|locations| &locations.headers) {
+    for header in locations.iter().flat_map(|locations| &locations.headers) {
         let edit = Edit::Remove(Rc::clone(&header.name));
         if holds(request, header) && !edits.contains(&edit) {
             edits.push(edit);
         }
     }
     let is_cookie =
-        |name: &[u8]| locations.clone().any(|l| l.cookies.iter().any(|cookie| cookie.as_bytes() == name));
+        |name: &[u8]| locations.iter().any(|l| l.cookies.iter().any(|cookie| cookie.as_bytes() == name));
     if cookie_pairs(request).any(|pair| is_cookie(split_pair(pair).0)) {
         // Several fields become one, with the separator of RFC 9113 §8.2.3.
         let without = |field: &[u8]| {
@@ -234,14 +231,11 @@ pub(crate) fn take_off<'all>(
 }
 
 /// `target` without the parameters that hold tokens; `None` where it has none of them.
-pub(crate) fn without_params<'all>(
-    locations: impl Iterator<Item = &'all Locations> + Clone,
-    target: &[u8],
-) -> Option<Vec<u8>> {
+pub(crate) fn without_params(locations: &[&Locations], target: &[u8]) -> Option<Vec<u8>> {
     let Target { path, query } = Target::new(target);
     let is_param = |pair: &&[u8]| {
         let name = percent_decoded(split_pair(pair).0);
-        locations.clone().any(|locations| locations.params.iter().any(|param| param.as_bytes() == &*name))
+        locations.iter().any(|locations| locations.params.iter().any(|param| param.as_bytes() == &*name))
     };
     let pairs: Vec<&[u8]> = query?.split(|byte| *byte == b'&').collect();
     if !pairs.iter().any(is_param) {
@@ -325,9 +319,8 @@ mod tests {
 
     #[test]
     fn taking_a_token_off_keeps_every_other_byte() {
-        let take = |headers: &[(&str, &str)]| {
-            take_off([&locations(&["session"], &["token"])].into_iter(), &request(headers))
-        };
+        let take =
+            |headers: &[(&str, &str)]| take_off(&[&locations(&["session"], &["token"])], &request(headers));
         let set = |name: &str, value: &str| vec![Edit::Set(name.into(), value.as_bytes().into())];
         assert_eq!(take(&[("authorization", "Bearer a")]), [Edit::Remove("authorization".into())]);
         assert_eq!(take(&[("authorization", "Basic a")]), []);

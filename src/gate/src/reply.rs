@@ -160,7 +160,7 @@ impl SignIn {
         if Target::new(target).path == own_path {
             return None;
         }
-        let target = without_params(locations.iter().copied(), target).unwrap_or_else(|| target.to_vec());
+        let target = without_params(locations, target).unwrap_or_else(|| target.to_vec());
         let separator = if self.url.contains('?') { '&' } else { '?' };
         Some(format!(
             "{}{separator}{}={}",
