@@ -60,7 +60,7 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         mutations: &["deep nesting"],
         in_company: &[],
         sometimes: &[],
-        what: "JSON nested between Envoy's 100 and the gate's 128 levels",
+        what: "JSON nested between Envoy's 100 and the gate's 127 levels",
         decided_by: "RFC 8259 §9: an implementation may limit the depth",
     },
     Difference {

@@ -158,6 +158,11 @@ fn bad() -> Vec<(&'static str, Value, &'static str)> {
             with_provider(json!({"forward_payload_header": "cookie"})),
             "providers.app.forward_payload_header: ",
         ),
+        (
+            "lost-prefix",
+            with_provider(json!({"from_headers": [{"name": "x-token", "value_prefix": "a,"}]})),
+            "providers.app.from_headers[0].value_prefix: ",
+        ),
         ("no-location", with_provider(json!({"from_headers": [], "from_cookies": []})), "providers.app: "),
         (
             "open-redirect",

@@ -379,6 +379,24 @@ fn what_does_not_have_three_segments_is_refused() {
 }
 
 #[test]
+fn a_token_that_is_no_utf_8_is_refused() {
+    let token = with_claims(json!({}));
+    let (unsigned, signature) = token.rsplit_once('.').expect("three segments");
+    let (header, payload) = unsigned.split_once('.').expect("three segments");
+    let [header, payload, signature] = [header, payload, signature].map(str::as_bytes);
+    for (parts, code) in [
+        ([b"\xff".as_slice(), payload, signature], "malformed"),
+        ([header, b"\xff", signature], "bad_signature"),
+        ([header, payload, &[0xff; 43]], "malformed"),
+        ([&[0xff; 17_000], payload, signature], "too_large"),
+    ] {
+        let value = [b"Bearer ".as_slice(), &parts.join(&b'.')].concat();
+        let request = Request::get("/api/me").header("authorization", value);
+        request.send(envoy().port("app")).assert_denied(401, code);
+    }
+}
+
+#[test]
 fn a_token_over_16_kib_is_refused() {
     let filler = "x".repeat(13 * 1024);
     assert_all_refused("size", &[("18 KiB", with_claims(json!({"filler": filler})), "too_large")]);
