@@ -29,25 +29,37 @@ const WAYS: usize = 8;
 /// nobody knows either which tokens share their places.
 #[derive(Debug)]
 pub(crate) struct Cache<V> {
-    sets: Vec<Vec<Entry<V>>>,
+    sets: Vec<Set<V>>,
     ways: usize,
-    /// The tags of tokens that found no room, each in a place that follows from the rest of its hash, where it stays until
-    /// the next one; as many places as there are for tokens.
-    turned_away: Vec<u32>,
     factor: u64,
     /// How often an entry was used or came.
     uses: u64,
 }
 
+/// The places for the tokens of some hashes. What a token that is not held needs of them is in one cache line: each line
+/// that is touched is fetched from far, because a request's own work has pushed it out of what is near.
+#[derive(Debug)]
+#[repr(align(64))]
+struct Set<V> {
+    /// The tag of each entry.
+    tags: [u16; WAYS],
+    /// The tags of tokens that found no room, each in a place that follows from its hash, where it stays until the next.
+    turned_away: [u16; WAYS],
+    /// When the first of the entries expires.
+    first_expires: NumericDate,
+    entries: Vec<Entry<V>>,
+}
+
 #[derive(Debug)]
 struct Entry<V> {
-    /// The part of the hash that did not choose the set.
-    tag: u32,
+    tag: u16,
     last_use: u64,
     expires: NumericDate,
     token: Box<[u8]>,
     value: Rc<V>,
 }
+
+// === impl Cache ===
 
 impl<V> Cache<V> {
     /// A cache of at most `max_entries`; 0 turns it off.
@@ -56,9 +68,8 @@ impl<V> Cache<V> {
         let ways = most.min(WAYS);
         let sets = most.checked_div(ways).unwrap_or_default();
         Self {
-            sets: std::iter::repeat_with(Vec::new).take(sets).collect(),
+            sets: std::iter::repeat_with(Set::new).take(sets).collect(),
             ways,
-            turned_away: vec![0; sets.saturating_mul(ways)],
             factor: RandomState::new().hash_one(()) | 1,
             uses: 0,
         }
@@ -66,7 +77,7 @@ impl<V> Cache<V> {
 
     pub(crate) fn get(&mut self, token: &[u8]) -> Option<Rc<V>> {
         let (hash, now) = (self.hash(token)?, self.tick());
-        let entry = place(&mut self.sets, hash)?.iter_mut().find(|entry| entry.is(hash, token))?;
+        let entry = self.set(hash)?.find(tag(hash), token)?;
         entry.last_use = now;
         Some(Rc::clone(&entry.value))
     }
@@ -78,25 +89,29 @@ impl<V> Cache<V> {
         }
         let (last_use, ways) = (self.tick(), self.ways);
         let Some(hash) = self.hash(token) else { return };
-        let Some(set) = place(&mut self.sets, hash) else { return };
+        let Some(set) = self.set(hash) else { return };
         let entry =
             || Entry { tag: tag(hash), last_use, expires, token: token.into(), value: Rc::clone(value) };
-        if set.len() < ways {
-            set.push(entry());
-        } else if let Some(expired) = set.iter_mut().find(|entry| entry.expires <= now) {
+        if set.entries.len() < ways {
+            set.entries.push(entry());
+        } else if let Some(expired) = set.expired(now) {
             *expired = entry();
-        } else if turn_away(&mut self.turned_away, hash)
-            && let Some(oldest) = set.iter_mut().min_by_key(|entry| entry.last_use)
+        } else if set.turn_away(hash)
+            && let Some(oldest) = set.entries.iter_mut().min_by_key(|entry| entry.last_use)
         {
             *oldest = entry();
+        } else {
+            return;
         }
+        set.summarize();
     }
 
     pub(crate) fn remove(&mut self, token: &[u8]) {
         if let Some(hash) = self.hash(token)
-            && let Some(set) = place(&mut self.sets, hash)
+            && let Some(set) = self.set(hash)
         {
-            set.retain(|entry| !entry.is(hash, token));
+            set.entries.retain(|entry| entry.tag != tag(hash) || !same(&entry.token, token));
+            set.summarize();
         }
     }
 
@@ -115,30 +130,58 @@ impl<V> Cache<V> {
         };
         Some(words.iter().take(2).fold(0, mix))
     }
-}
 
-/// Where in `places` what has this hash belongs: the high half of the hash as a fraction of all of them.
-fn place<T>(places: &mut [T], hash: u64) -> Option<&mut T> {
-    let count = u64::try_from(places.len()).ok()?;
-    let index = (hash >> 32).wrapping_mul(count) >> 32;
-    places.get_mut(usize::try_from(index).ok()?)
-}
-
-/// Turns away what has this hash; whether it lately was already.
-fn turn_away(turned_away: &mut [u32], hash: u64) -> bool {
-    place(turned_away, hash).is_some_and(|known| std::mem::replace(known, tag(hash)) == tag(hash))
-}
-
-impl<V> Entry<V> {
-    fn is(&self, hash: u64, token: &[u8]) -> bool {
-        self.tag == tag(hash) && same(&self.token, token)
+    /// The set of this hash: its high half as a fraction of all of them.
+    fn set(&mut self, hash: u64) -> Option<&mut Set<V>> {
+        let count = u64::try_from(self.sets.len()).ok()?;
+        let index = (hash >> 32).wrapping_mul(count) >> 32;
+        self.sets.get_mut(usize::try_from(index).ok()?)
     }
 }
 
-/// The low half, which had no part in choosing the set.
-fn tag(hash: u64) -> u32 {
+// === impl Set ===
+
+impl<V> Set<V> {
+    const fn new() -> Self {
+        Self {
+            tags: [0; WAYS],
+            turned_away: [0; WAYS],
+            first_expires: NumericDate::INFINITY,
+            entries: Vec::new(),
+        }
+    }
+
+    fn find(&mut self, tag: u16, token: &[u8]) -> Option<&mut Entry<V>> {
+        let tagged = self.tags.iter().zip(&mut self.entries);
+        tagged.filter(|(known, _)| **known == tag).map(|(_, entry)| entry).find(|e| same(&e.token, token))
+    }
+
+    /// An entry that has expired.
+    fn expired(&mut self, now: NumericDate) -> Option<&mut Entry<V>> {
+        if self.first_expires > now {
+            return None;
+        }
+        self.entries.iter_mut().find(|entry| entry.expires <= now)
+    }
+
+    /// Turns away what has this hash; whether it lately was already.
+    fn turn_away(&mut self, hash: u64) -> bool {
+        let place = self.turned_away.get_mut(usize::from(tag(hash >> 16)) % WAYS);
+        place.is_some_and(|known| std::mem::replace(known, tag(hash)) == tag(hash))
+    }
+
+    /// Notes of the entries what stands beside them.
+    fn summarize(&mut self) {
+        self.tags.iter_mut().zip(&self.entries).for_each(|(tag, entry)| *tag = entry.tag);
+        self.first_expires =
+            self.entries.iter().map(|entry| entry.expires).fold(NumericDate::INFINITY, NumericDate::min);
+    }
+}
+
+/// The lowest bits, which had no part in choosing the set.
+fn tag(hash: u64) -> u16 {
     #[expect(clippy::cast_possible_truncation, reason = "that is what is wanted")]
-    let tag = hash as u32;
+    let tag = hash as u16;
     tag
 }
 
@@ -148,7 +191,7 @@ mod tests {
 
     impl<V> Cache<V> {
         fn len(&self) -> usize {
-            self.sets.iter().map(Vec::len).sum()
+            self.sets.iter().map(|set| set.entries.len()).sum()
         }
     }
 
@@ -188,11 +231,15 @@ mod tests {
         }
         let held: Vec<u32> = (0..1000).filter(|early| cache.get(&signature(*early)).is_some()).collect();
         assert_eq!((held.len(), cache.len()), (64, 64), "whoever comes while there is room stays");
+        // One in 65,536 has the tag of the one before it.
+        let mut lucky = 0;
         for late in 1000..20_000 {
             cache.insert(&signature(late), &Rc::new(late), EXPIRES, NOW);
-            assert_eq!(cache.get(&signature(late)), None);
+            lucky += u32::from(cache.get(&signature(late)).is_some());
         }
-        assert!(held.iter().all(|early| cache.get(&signature(*early)).as_deref() == Some(early)));
+        let still =
+            held.iter().filter(|early| cache.get(&signature(**early)).as_deref() == Some(early)).count();
+        assert!(lucky <= 6 && still >= 58, "{lucky} found room, {still} stayed");
         for _ in 0..2 {
             cache.insert(&signature(30_000), &Rc::new(0), EXPIRES, NOW);
         }

@@ -7,7 +7,7 @@ use jwt_gate_token::position;
 
 use crate::config::{ConfigError, HeaderLocation};
 use crate::policy::{Target, percent_decoded};
-use crate::request::Request;
+use crate::request::{Request, same_but_for_case};
 
 /// Where a provider's tokens may be, in the order in which they are looked for.
 #[derive(Debug, Default)]
@@ -165,7 +165,7 @@ fn holds(request: &Request, header: &HeaderToken) -> bool {
 fn after_prefix<'value>(value: &'value [u8], prefix: &str) -> Option<&'value [u8]> {
     let (start, rest) = value.split_at_checked(prefix.len())?;
     let rest = rest.trim_ascii();
-    (start.eq_ignore_ascii_case(prefix.as_bytes()) && !rest.is_empty()).then_some(rest)
+    (same_but_for_case(start, prefix.as_bytes()) && !rest.is_empty()).then_some(rest)
 }
 
 /// The pairs of all `Cookie` headers as they stand between their semicolons (RFC 6265 §4.2.1).
@@ -201,7 +201,8 @@ fn in_query<'request>(request: &'request Request, name: &str) -> Found<'request>
 /// The edits that take the tokens of all `locations` off the request, and leave every other byte of `Cookie`
 /// and query.
 pub(crate) fn take_off(locations: &[&Locations], request: &Request) -> Vec<Edit> {
-    let mut edits = Vec::new();
+    // As many as most requests take: the token leaves, a few headers come.
+    let mut edits = Vec::with_capacity(4);
     for header in locations.iter().flat_map(|locations| &locations.headers) {
         let edit = Edit::Remove(Rc::clone(&header.name));
         if holds(request, header) && !edits.contains(&edit) {

@@ -31,6 +31,8 @@ pub(crate) struct Provider {
     filter_state_key: Option<String>,
     /// The claims that rules ask for.
     asked_claims: Vec<String>,
+    /// Whether tokens can be revoked.
+    revocable: bool,
     cache: RefCell<Cache<Identity>>,
 }
 
@@ -73,6 +75,7 @@ impl Provider {
         config: config::Provider,
         environment: Environment<'_>,
         asked_claims: Vec<String>,
+        revocable: bool,
         cache_entries: u32,
     ) -> Result<Self, ConfigError> {
         let field = format!("providers.{name}");
@@ -106,6 +109,7 @@ impl Provider {
             headers,
             filter_state_key: Some(config.payload_in_filter_state).filter(|key| !key.is_empty()),
             asked_claims,
+            revocable,
             cache: RefCell::new(Cache::new(cache_entries)),
             name,
         })
@@ -148,7 +152,7 @@ impl Provider {
         Ok(Identity {
             provider,
             window: claims.window(),
-            revocable: Revocable::of(&claims),
+            revocable: Revocable::of(&claims, self.revocable),
             claims: claims.only(&self.asked_claims),
             payload: if self.filter_state_key.is_some() { claims.payload().into() } else { Box::default() },
             headers: self.headers.edits(&claims)?,
@@ -177,10 +181,11 @@ impl Providers {
         }
         let count = u32::try_from(providers.len()).unwrap_or(u32::MAX);
         let share = config.cache.max_entries.checked_div(count).unwrap_or_default();
+        let revocable = config.revocation.is_some();
         let mut compiled = Vec::with_capacity(providers.len());
         for (name, provider) in providers {
             let asked_claims = asked_claims(&config.rules, &name);
-            compiled.push(Provider::new(name, provider, environment, asked_claims, share)?);
+            compiled.push(Provider::new(name, provider, environment, asked_claims, revocable, share)?);
         }
         Ok(Self(compiled))
     }

@@ -1,5 +1,7 @@
 //! A request as the policy sees it: its headers, as bytes.
 
+use jwt_gate_token::same;
+
 /// The headers of one request, Envoy's pseudo-headers (`:path`, `:method`) among them, in order, as the
 /// bytes they arrived in: nothing says that they are UTF-8.
 #[derive(Debug, Clone, Default)]
@@ -53,7 +55,7 @@ impl Request {
 
     /// Every value of the header `name`; case does not matter.
     pub fn values<'request>(&'request self, name: &str) -> impl Iterator<Item = &'request [u8]> {
-        let is_it = move |(candidate, _): &(&[u8], &[u8])| candidate.eq_ignore_ascii_case(name.as_bytes());
+        let is_it = move |(candidate, _): &(&[u8], &[u8])| same_but_for_case(candidate, name.as_bytes());
         self.headers().filter(is_it).map(|(_, value)| value)
     }
 
@@ -137,6 +139,12 @@ impl<'map> Iterator for Headers<'map> {
         let [a, b, c, d, e, f, g, h] = *self.lengths.next()?;
         Some((self.part(size([a, b, c, d])?)?, self.part(size([e, f, g, h])?)?))
     }
+}
+
+/// Whether both are the same in whatever case. Nearly always they are in the same one, in which eight bytes are looked at at
+/// once: HTTP/2 knows no other (RFC 9113 §8.2), and Envoy turns what HTTP/1.1 sends into it.
+pub(crate) fn same_but_for_case(one: &[u8], other: &[u8]) -> bool {
+    same(one, other) || one.eq_ignore_ascii_case(other)
 }
 
 fn size(number: [u8; 4]) -> Option<usize> {

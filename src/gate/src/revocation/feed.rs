@@ -264,7 +264,7 @@ mod tests {
         let mut claims = claims.as_object().unwrap().clone();
         claims.insert("exp".to_owned(), json!(1_700_000_600));
         let token = issue(&keyring(), &claims).unwrap();
-        Revocable::of(&verify(&token, &keyring(), &Expectations::default(), NOW).unwrap())
+        Revocable::of(&verify(&token, &keyring(), &Expectations::default(), NOW).unwrap(), true)
     }
 
     fn answer(watch: &Watch, body: Value) -> Answer {

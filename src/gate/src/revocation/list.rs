@@ -93,12 +93,13 @@ impl List {
 }
 
 impl Revocable {
-    pub(crate) fn of(claims: &VerifiedClaims) -> Self {
-        Self {
-            id: claims.id().map(Box::from),
-            subject: claims.subject().map(Rc::from),
-            issued_at: claims.issued_at(),
+    /// Of a token that can be revoked; of another nothing but for whom it is.
+    pub(crate) fn of(claims: &VerifiedClaims, revocable: bool) -> Self {
+        let subject = claims.subject().map(Rc::from);
+        if !revocable {
+            return Self { id: None, subject, issued_at: None };
         }
+        Self { id: claims.id().map(Box::from), subject, issued_at: claims.issued_at() }
     }
 
     /// `sub`, where there is one.
