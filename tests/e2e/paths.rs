@@ -8,8 +8,11 @@ use crate::{app, envoy, with};
 pub(crate) fn listeners() -> Vec<Listener> {
     // `/open/` and `/optional/` need no token, everything else is allowed by default: the most generous setting.
     let generous = with(app(), json!({"default": "allow"}));
+    let protected = |path: &str| json!({"match": {"path": path}, "requires": {"provider_name": "app"}});
+    let rules = json!([protected("/a%20b"), protected("/a;x"), {"match": {"prefix": "/"}}]);
     vec![
         Listener::gated("generous", generous.clone()),
+        Listener::gated("escapes-and-parameters", with(app(), json!({"rules": rules}))),
         Listener::gated("generous-normalised", generous.clone()).normalised(),
         Listener::gated("generous-unescaping", generous)
             .set("normalize_path", json!(true))
@@ -121,6 +124,18 @@ fn ordinary_paths_with_escapes_and_punctuation_stay_public() {
             let answer = Request::get(target).send(envoy.port(listener));
             assert!(answer.seen().is_some(), "{listener}: {target}: {} {}", answer.status, answer.text());
         }
+    }
+}
+
+#[test]
+fn parameters_left_out_before_or_after_decoding_make_no_protected_path_public() {
+    let port = envoy().port("escapes-and-parameters");
+    // What is left of each, without its last parameter: `/a%20b`, which a rule names as it is written, and `/a;x`.
+    for target in ["/a%20b", "/a%20b;y", "/a;x", "/a%3Bx", "/a%3Bx;y"] {
+        Request::get(target).send(port).assert_denied(401, "missing_token");
+    }
+    for target in ["/a%20c;y", "/a%3By;x", "/a;y"] {
+        Request::get(target).send(port).reached();
     }
 }
 

@@ -141,8 +141,8 @@ impl<'map> Iterator for Headers<'map> {
     }
 }
 
-/// Whether both are the same in whatever case. Nearly always they are in the same one, in which eight bytes are looked at at
-/// once: HTTP/2 knows no other (RFC 9113 §8.2), and Envoy turns what HTTP/1.1 sends into it.
+/// Whether both are the same in whatever case. Nearly always they are in the same one, and eight bytes are looked at
+/// at once: HTTP/2 knows lower case alone (RFC 9113 §8.2), into which Envoy turns the names of HTTP/1.1.
 pub(crate) fn same_but_for_case(one: &[u8], other: &[u8]) -> bool {
     same(one, other) || one.eq_ignore_ascii_case(other)
 }

@@ -161,10 +161,10 @@ proptest! {
             // Decoding once, and leaving parameters out, is all that can be done to it: no order of further steps
             // leads anywhere else.
             let decoded = percent_decoded(&path);
-            let stable =
-                [path.clone(), decoded.clone(), without_parameters(&path), without_parameters(&decoded)];
+            let bare = without_parameters(&path);
+            let stable = [&path, &decoded, &bare, &without_parameters(&decoded), &percent_decoded(&bare)];
             for reading in readings(&path, &STEPS) {
-                prop_assert!(stable.contains(&reading), "{} is {}", path.escape_ascii(), reading.escape_ascii());
+                prop_assert!(stable.contains(&&reading), "{} is {}", path.escape_ascii(), reading.escape_ascii());
             }
         }
     }

@@ -59,20 +59,22 @@ fn is_plain(path: &[u8]) -> bool {
         })
 }
 
-/// The other ways in which a backend may read a canonical path: with its escapes decoded, and without path
-/// parameters (`/a;x=1/b` as `/a/b`, which is how servlets read it). None where there is nothing to read
-/// differently, which is nearly always.
+/// The other ways in which a backend may read a canonical path: with its escapes decoded, without path parameters
+/// (`/a;x=1/b` as `/a/b`), or both, the parameters left out after the decoding or, as servlets do (Jakarta Servlet 6.0 §3.5.2),
+/// before it. None where there is nothing to read differently, which is nearly always.
 pub(crate) fn other_readings(path: &[u8]) -> Vec<Vec<u8>> {
     let mut readings = Vec::new();
     if !path.contains(&b'%') && !path.contains(&b';') {
         return readings;
     }
-    let decoded = if path.contains(&b'%') { decode(path) } else { None };
-    let plain = decoded.as_deref().unwrap_or(path);
-    if plain.contains(&b';') {
-        readings.push(without_parameters(plain));
+    let decoded = percent_decoded(path).into_owned();
+    let bare = without_parameters(path);
+    let both = [without_parameters(&decoded), percent_decoded(&bare).into_owned()];
+    for reading in both.into_iter().chain([decoded, bare]) {
+        if reading != path && !readings.contains(&reading) {
+            readings.push(reading);
+        }
     }
-    readings.extend(decoded);
     readings
 }
 
@@ -312,6 +314,9 @@ mod tests {
         assert_eq!(other_readings(b"/%40a"), [b"/@a".to_vec()]);
         assert_eq!(other_readings(b"/admin;x/b;y"), [b"/admin/b".to_vec()]);
         assert_eq!(other_readings(b"/admin%3Bx/b"), [b"/admin/b".to_vec(), b"/admin;x/b".to_vec()]);
+        // Whoever decodes first reads `/a`, whoever leaves parameters out first `/a;x`; some only do one of both.
+        let of_both = [&b"/a"[..], b"/a;x", b"/a;x;y", b"/a%3Bx"];
+        assert_eq!(other_readings(b"/a%3Bx;y"), of_both.map(<[u8]>::to_vec));
     }
 
     #[test]
