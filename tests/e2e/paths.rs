@@ -10,9 +10,10 @@ pub(crate) fn listeners() -> Vec<Listener> {
     let generous = with(app(), json!({"default": "allow"}));
     let protected = |path: &str| json!({"match": {"path": path}, "requires": {"provider_name": "app"}});
     let rules = json!([protected("/a%20b"), protected("/a;x"), {"match": {"prefix": "/"}}]);
+    let two_protected = with(generous.clone(), json!({"rules": rules}));
     vec![
         Listener::gated("generous", generous.clone()),
-        Listener::gated("escapes-and-parameters", with(app(), json!({"rules": rules}))),
+        Listener::gated("escapes-and-parameters", two_protected),
         Listener::gated("generous-normalised", generous.clone()).normalised(),
         Listener::gated("generous-unescaping", generous)
             .set("normalize_path", json!(true))
