@@ -30,6 +30,7 @@ mod targets;
 mod tokens;
 mod workload;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -69,6 +70,9 @@ pub struct Options {
     /// Only these workloads, and of the parts `requests` alone. Implies --no-write.
     #[arg(long, value_name = "WORKLOAD", value_delimiter = ',')]
     workloads: Vec<Workload>,
+    /// Another build of the gate, to be measured beside it; of the parts `requests` alone. Implies --no-write.
+    #[arg(long, value_name = "MODULE")]
+    beside: Option<PathBuf>,
     /// Do not write docs/benchmarks.md and its charts.
     #[arg(long)]
     no_write: bool,
@@ -94,14 +98,16 @@ enum Part {
 pub fn command(options: &Options) -> Result<()> {
     ensure!(options.rounds > 0, "there is nothing to measure in no rounds");
     let turn = Duration::try_from_secs_f64(options.seconds).context("--seconds is no time")?;
-    let quick = !options.only.is_empty() || !options.workloads.is_empty();
+    let quick = !options.only.is_empty() || !options.workloads.is_empty() || options.beside.is_some();
     let wanted = |part| {
         if quick { part == Part::Requests } else { options.parts.is_empty() || options.parts.contains(&part) }
     };
     system::ensure(&system::WRK)?;
     let workspace = Workspace::locate()?;
-    let all_contenders = selected(&options.only);
-    let parts = parts(&workspace, &all_contenders, wanted(Part::Companion) || wanted(Part::Requests))?;
+    let all_contenders = selected(options);
+    let mut parts = parts(&workspace, &all_contenders, wanted(Part::Companion) || wanted(Part::Requests))?;
+    parts.modules.other_build =
+        options.beside.as_ref().map(fs::canonicalize).transpose().context("--beside")?;
     let alone = |name| workspace.released("jwt-gate-alone", name);
     let bcrypt_alone = wanted(Part::Companion).then(|| alone("bcrypt-alone")).transpose()?;
     let gate_alone = wanted(Part::Instructions).then(|| alone("gate-alone")).transpose()?;
@@ -128,6 +134,9 @@ pub fn command(options: &Options) -> Result<()> {
         let measured = rounds::measure(&contenders, workloads, options.rounds, turn)?;
         for workload in workloads {
             report.part(workload.name(), &table::costs(&measured, *workload))?;
+            if let Some(more) = measured.difference(*workload, Contender::OtherBuild, Contender::Gate) {
+                println!("The other build, above this one: {} µs\n", table::with_interval(more, 2));
+            }
             report.chart(workload.name(), &|path| chart::write(path, &measured, *workload))?;
         }
         verdicts.requests(&measured);
@@ -198,13 +207,17 @@ fn raise_priority() {
 }
 
 /// All contenders, or those chosen and those that they are compared with.
-fn selected(only: &[Contender]) -> Vec<Contender> {
-    let wanted = |contender: &Contender| {
-        only.is_empty()
-            || only.contains(contender)
-            || only.iter().any(|chosen| chosen.baseline() == Some(*contender))
-    };
-    Contender::value_variants().iter().copied().filter(wanted).collect()
+fn selected(options: &Options) -> Vec<Contender> {
+    let mut chosen = options.only.clone();
+    if chosen.is_empty() {
+        chosen.extend(Contender::value_variants());
+    }
+    if options.beside.is_some() {
+        chosen.extend([Contender::Gate, Contender::OtherBuild]);
+    }
+    let baselines = chosen.iter().filter_map(|contender| contender.baseline());
+    let all: BTreeSet<Contender> = baselines.chain(chosen.iter().copied()).collect();
+    all.into_iter().collect()
 }
 
 /// Builds and fetches what these contenders are made of; `$JWT_GATE_WASM` and `$JWT_GATE_AUTH` stand for the two
@@ -221,7 +234,13 @@ fn parts(workspace: &Workspace, contenders: &[Contender], services: bool) -> Res
     let fastapi = (services && contenders.contains(&Contender::Fastapi)).then(|| python::install(workspace));
     Ok(Parts {
         envoy: envoy::locate()?,
-        modules: Modules { gate, empty: empty.trimmed, untrimmed: empty.untrimmed, floor: empty.floor },
+        modules: Modules {
+            gate,
+            other_build: None,
+            empty: empty.trimmed,
+            untrimmed: empty.untrimmed,
+            floor: empty.floor,
+        },
         companion: companion.transpose()?,
         fastapi: fastapi.transpose()?,
     })

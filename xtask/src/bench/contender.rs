@@ -27,6 +27,9 @@ pub(super) enum Contender {
     FloorHmac,
     /// jwt-gate.
     Gate,
+    /// Another build of it, where `--beside` names one.
+    #[value(skip)]
+    OtherBuild,
     /// Envoy's filter that asks a service; the service is the companion.
     #[value(name = "ext_authz")]
     ExtAuthz,
@@ -49,6 +52,7 @@ impl Contender {
             Self::Floor => "floor",
             Self::FloorHmac => "floor-hmac",
             Self::Gate => "gate",
+            Self::OtherBuild => "other-build",
             Self::ExtAuthz => "ext_authz",
             Self::FastapiPlain => "fastapi-plain",
             Self::Fastapi => "fastapi",
@@ -67,6 +71,7 @@ impl Contender {
             Self::Floor => "its hostcalls alone",
             Self::FloorHmac => "the same and HMAC",
             Self::Gate => "jwt-gate",
+            Self::OtherBuild => "the other build",
             Self::ExtAuthz => "ext_authz, companion",
             Self::FastapiPlain => "FastAPI, no check",
             Self::Fastapi => "FastAPI, PyJWT",
@@ -95,17 +100,17 @@ impl Contender {
 
     /// Whether it remembers tokens.
     pub(super) fn remembers(self) -> bool {
-        matches!(self, Self::JwtAuthnCache | Self::Gate)
+        matches!(self, Self::JwtAuthnCache | Self::Gate | Self::OtherBuild)
     }
 
     /// Whether it verifies tokens.
     pub(super) fn verifies(self) -> bool {
-        matches!(self, Self::JwtAuthn | Self::JwtAuthnCache | Self::Gate | Self::ExtAuthz | Self::Fastapi)
+        self.injects_identity() || matches!(self, Self::ExtAuthz | Self::Fastapi)
     }
 
     /// Whether the route sees the caller's identity in headers, and no token.
     pub(super) fn injects_identity(self) -> bool {
-        matches!(self, Self::JwtAuthn | Self::JwtAuthnCache | Self::Gate)
+        matches!(self, Self::JwtAuthn | Self::JwtAuthnCache | Self::Gate | Self::OtherBuild)
     }
 
     /// Whether it is measured under this workload: where it would do nothing else than under another one that
@@ -113,7 +118,7 @@ impl Contender {
     pub(super) fn takes_part(self, workload: Workload) -> bool {
         use Workload::{Claims, Cookie, Fresh, Public, Seen};
         match self {
-            Self::None | Self::JwtAuthn | Self::Gate => true,
+            Self::None | Self::JwtAuthn | Self::Gate | Self::OtherBuild => true,
             Self::JwtAuthnCache => matches!(workload, Seen | Fresh | Cookie | Claims),
             Self::Lua | Self::Empty => matches!(workload, Seen | Public),
             Self::EmptyUntrimmed => workload == Public,

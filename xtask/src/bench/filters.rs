@@ -12,6 +12,7 @@ use super::workload::{COOKIE, Listener, PUBLIC_PATH};
 #[derive(Debug, Clone)]
 pub(super) struct Modules {
     pub(super) gate: PathBuf,
+    pub(super) other_build: Option<PathBuf>,
     pub(super) empty: PathBuf,
     pub(super) untrimmed: PathBuf,
     pub(super) floor: PathBuf,
@@ -35,6 +36,10 @@ pub(super) fn filters(contender: Contender, listener: Listener, modules: &Module
         }
         Contender::FloorHmac => vec![wasm("hmac", "bench", &modules.floor, &json!({"does": "hmac"}))],
         Contender::Gate => vec![wasm(listener.name(), "bench", &modules.gate, &gate(listener))],
+        Contender::OtherBuild => {
+            let other = modules.other_build.iter();
+            other.map(|module| wasm(listener.name(), "bench", module, &gate(listener))).collect()
+        }
         Contender::ExtAuthz => vec![ext_authz()],
     }
 }

@@ -141,6 +141,17 @@ impl Measured {
         Estimate::of(samples.values().map(|sample| sample.requests_per_second))
     }
 
+    /// How many microseconds more than `other` the contender `one` costs in the same round.
+    pub(super) fn difference(
+        &self,
+        workload: Workload,
+        one: Contender,
+        other: Contender,
+    ) -> Option<Estimate> {
+        let (ones, others) = (self.cpu(workload, one), self.cpu(workload, other));
+        Estimate::of(pairs(&ones, &others).map(|(_, one, other)| one - other))
+    }
+
     /// The cost of one as a multiple of the other's: of the two in the same round each, unless one has its turn in
     /// few of the rounds, and the other's turns in all the others would count for nothing.
     pub(super) fn ratio(&self, workload: Workload, one: Contender, other: Contender) -> Option<Estimate> {
