@@ -102,12 +102,13 @@ pub fn command(options: &Options) -> Result<()> {
     let wanted = |part| {
         if quick { part == Part::Requests } else { options.parts.is_empty() || options.parts.contains(&part) }
     };
+    // Envoy is not started in the folder that we are in.
+    let other_build = options.beside.as_ref().map(fs::canonicalize).transpose().context("--beside")?;
     system::ensure(&system::WRK)?;
     let workspace = Workspace::locate()?;
     let all_contenders = selected(options);
     let mut parts = parts(&workspace, &all_contenders, wanted(Part::Companion) || wanted(Part::Requests))?;
-    parts.modules.other_build =
-        options.beside.as_ref().map(fs::canonicalize).transpose().context("--beside")?;
+    parts.modules.other_build = other_build;
     let alone = |name| workspace.released("jwt-gate-alone", name);
     let bcrypt_alone = wanted(Part::Companion).then(|| alone("bcrypt-alone")).transpose()?;
     let gate_alone = wanted(Part::Instructions).then(|| alone("gate-alone")).transpose()?;
