@@ -107,8 +107,8 @@ pub fn command(options: &Options) -> Result<()> {
     system::ensure(&system::WRK)?;
     let workspace = Workspace::locate()?;
     let all_contenders = selected(options);
-    let mut parts = parts(&workspace, &all_contenders, wanted(Part::Companion) || wanted(Part::Requests))?;
-    parts.modules.other_build = other_build;
+    let services = wanted(Part::Companion) || wanted(Part::Requests);
+    let parts = parts(&workspace, &all_contenders, services, other_build)?;
     let alone = |name| workspace.released("jwt-gate-alone", name);
     let bcrypt_alone = wanted(Part::Companion).then(|| alone("bcrypt-alone")).transpose()?;
     let gate_alone = wanted(Part::Instructions).then(|| alone("gate-alone")).transpose()?;
@@ -223,7 +223,12 @@ fn selected(options: &Options) -> Vec<Contender> {
 
 /// Builds and fetches what these contenders are made of; `$JWT_GATE_WASM` and `$JWT_GATE_AUTH` stand for the two
 /// programs where they are built already.
-fn parts(workspace: &Workspace, contenders: &[Contender], services: bool) -> Result<Parts> {
+fn parts(
+    workspace: &Workspace,
+    contenders: &[Contender],
+    services: bool,
+    other_build: Option<PathBuf>,
+) -> Result<Parts> {
     say::step("Building the gate, and filters that do less");
     let empty = empty::build(workspace)?;
     let built = |variable| env::var_os(variable).map(PathBuf::from);
@@ -237,7 +242,7 @@ fn parts(workspace: &Workspace, contenders: &[Contender], services: bool) -> Res
         envoy: envoy::locate()?,
         modules: Modules {
             gate,
-            other_build: None,
+            other_build,
             empty: empty.trimmed,
             untrimmed: empty.untrimmed,
             floor: empty.floor,
