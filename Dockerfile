@@ -70,12 +70,13 @@ FROM envoyproxy/envoy:v1.40.0 AS envoy
 COPY --from=build /build/target/jwt_gate.wasm /etc/envoy/jwt_gate.wasm
 COPY envoy/envoy.yaml /etc/envoy/envoy.yaml
 COPY envoy/with-secret.sh /usr/local/bin/with-secret
+COPY envoy/run-envoy.sh /usr/local/bin/run-envoy
 USER 65532:65532
 EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s \
     CMD ["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/9901 && printf 'GET /ready HTTP/1.1\\r\\nHost: localhost\\r\\nConnection: close\\r\\n\\r\\n' >&3 && read -r _ status _ <&3 && [ \"$status\" = 200 ]"]
-ENTRYPOINT ["with-secret", "envoy"]
-CMD ["--config-path", "/etc/envoy/envoy.yaml", "--disable-hot-restart"]
+ENTRYPOINT ["with-secret", "run-envoy"]
+CMD ["/etc/envoy/envoy.yaml", "--disable-hot-restart"]
 
 
 FROM python:3.13-slim-bookworm AS backend

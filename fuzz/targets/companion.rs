@@ -16,7 +16,7 @@ use jwt_gate_auth::http::origin::TrustedOrigins;
 use jwt_gate_auth::http::{private_router, public_router};
 use jwt_gate_auth::password::PasswordPool;
 use jwt_gate_auth::session::TokenMaker;
-use jwt_gate_auth::settings::{SiteOptions, TokenOptions};
+use jwt_gate_auth::settings::{DEFAULT_COOKIE_NAME, SiteOptions, TokenOptions};
 use jwt_gate_auth::store::Store;
 use jwt_gate_auth::throttle::Throttle;
 use jwt_gate_fuzz::{SECRET, holds, keyring};
@@ -49,14 +49,19 @@ impl Companion {
             tempfile::Builder::new().prefix("jwt-gate-fuzz-").tempdir_in(place).expect("a directory");
         let url = format!("sqlite:{}", directory.path().join("store.db").display());
         let store = runtime.block_on(Store::open(&url, 1)).expect("a store");
-        let site = SiteOptions { public_url: None, trusted_origins: Vec::new(), trusted_hops: 1 };
+        let site = SiteOptions {
+            public_url: None,
+            cookie_name: DEFAULT_COOKIE_NAME.into(),
+            trusted_origins: Vec::new(),
+            trusted_hops: 1,
+        };
         let token = TokenOptions { issuer: "jwt-gate".into(), audience: None, lifetime_seconds: 86_400 };
         let app = Arc::new(App {
             store,
             tokens: TokenMaker::new(keyring(SECRET), token),
             passwords: PasswordPool::start(1, 8, 4).expect("a thread"),
             throttle: Throttle::new(0, 0),
-            cookie: CookieStyle::new(false),
+            cookie: CookieStyle::new(&site),
             origins: TrustedOrigins::new(&site),
             trusted_hops: 1,
         });

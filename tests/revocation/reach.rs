@@ -20,9 +20,9 @@ fn the_feed_answers_gates_and_refuses_users_strangers_and_no_token() {
     let status = |request: Request| request.send(companion.private_port()).status;
     assert_eq!(status(feed()), 401);
     assert_eq!(status(feed().bearer(&user.token)), 401);
-    assert_eq!(status(feed().header("cookie", format!("session={}", user.token))), 401);
+    assert_eq!(status(feed().header("cookie", format!("jwt-gate={}", user.token))), 401);
     assert_eq!(status(feed().bearer(internal_token(forge::OTHER_SECRET))), 401);
-    assert_eq!(status(feed().header("cookie", format!("session={}", internal_token(forge::SECRET)))), 401);
+    assert_eq!(status(feed().header("cookie", format!("jwt-gate={}", internal_token(forge::SECRET)))), 401);
     assert_eq!(status(feed().bearer(internal_token(forge::SECRET))), 200);
 }
 

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use clap::{Args, ValueEnum};
 use url::Url;
 
+use crate::http::origin_pattern::OriginPattern;
+
 /// The options of `jwt-gate-auth serve`.
 #[derive(Debug, Clone, Args)]
 pub struct ServeOptions {
@@ -88,17 +90,25 @@ pub struct StoreOptions {
     pub database_connections: u32,
 }
 
+/// The session cookie's name without `__Host-`.
+pub const DEFAULT_COOKIE_NAME: &str = "jwt-gate";
+
 /// How people reach the companion.
 #[derive(Debug, Clone, Args)]
 pub struct SiteOptions {
-    /// The origin that people see in their browser, such as https://app.example.com. With https the cookie
-    /// is `__Host-session` and Secure. Unset: whatever host the request names, over http.
+    /// The origin that people see in their browser, such as https://app.example.com. With https the cookie's
+    /// name begins with `__Host-`, and it is Secure. Unset: whatever host the request names, over http.
     #[arg(long, env = "JWT_GATE_PUBLIC_URL", value_parser = parse_origin, value_name = "URL")]
     pub public_url: Option<Url>,
 
-    /// Further origins whose pages may call with the cookie (CORS), separated by commas.
-    #[arg(long = "trusted-origin", env = "JWT_GATE_TRUSTED_ORIGINS", value_delimiter = ',', value_parser = parse_origin, value_name = "URL")]
-    pub trusted_origins: Vec<Url>,
+    /// The session cookie's name, to which https adds `__Host-`. The gate's `from_cookies` names the same.
+    #[arg(long, env = "JWT_GATE_COOKIE_NAME", default_value = DEFAULT_COOKIE_NAME, value_parser = parse_cookie_name, value_name = "NAME")]
+    pub cookie_name: String,
+
+    /// Further origins whose pages may call with the cookie (CORS), separated by commas. With wildcards
+    /// (https://*.preview.example.com) and apps' own schemes (myapp://), as Better Auth has them.
+    #[arg(long = "trusted-origin", env = "JWT_GATE_TRUSTED_ORIGINS", value_delimiter = ',', value_parser = OriginPattern::parse, value_name = "URL")]
+    pub trusted_origins: Vec<OriginPattern>,
 
     /// How many proxies in front add to X-Forwarded-For: 1 for an Envoy, 0 where clients connect directly.
     #[arg(long, env = "JWT_GATE_TRUSTED_HOPS", default_value_t = 1, value_name = "N")]
@@ -142,6 +152,19 @@ fn parse_origin(text: &str) -> Result<Url, String> {
     }
 }
 
+/// A cookie's name is a token (RFC 6265 §4.1.1).
+fn parse_cookie_name(text: &str) -> Result<String, String> {
+    let lower = text.to_ascii_lowercase();
+    if lower.starts_with("__host-") || lower.starts_with("__secure-") {
+        return Err("the prefix is added where --public-url is https; leave it out".to_owned());
+    }
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if text.is_empty() || text.len() > 64 || !text.bytes().all(is_token) {
+        return Err("a cookie's name has 1 to 64 letters, digits and !#$%&'*+-.^_`|~".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
 fn parse_audience(text: &str) -> Result<String, String> {
     if text == jwt_gate_token::INTERNAL_AUDIENCE {
         Err(format!("{text} is the gates' own audience"))
@@ -168,6 +191,17 @@ mod tests {
         }
         for bad in ["app.example.com", "https://a/b", "https://a?x", "ftp://a", "https://u:p@a", "null", ""] {
             assert!(parse_origin(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_cookies_name_is_a_token_without_a_prefix() {
+        for good in ["jwt-gate", "session", "better-auth.session_token", "a"] {
+            assert!(parse_cookie_name(good).is_ok(), "{good}");
+        }
+        let long = "a".repeat(65);
+        for bad in ["", "a b", "a=b", "a;b", "é", "a\r\nb", "__Host-a", "__secure-a", &long] {
+            assert!(parse_cookie_name(bad).is_err(), "{bad}");
         }
     }
 

@@ -55,7 +55,7 @@ try {
   assert.equal(who.email, "ada@example.com");
   assert.ok(who.id.length > 0);
   await shot("signed-in");
-  const cookie = (await context.cookies()).find(({ name }) => name === "session");
+  const cookie = (await context.cookies()).find(({ name }) => name === "jwt-gate");
   assert.ok(cookie.httpOnly && cookie.sameSite === "Lax");
 
   // A return path that leads elsewhere is not taken.
@@ -69,7 +69,7 @@ try {
   await page.goto(`${origin}/sign-out`);
   await shot("sign-out");
   await page.getByRole("button", { name: "Sign out" }).click();
-  assert.equal((await context.cookies()).some(({ name }) => name === "session"), false);
+  assert.equal((await context.cookies()).some(({ name }) => name === "jwt-gate"), false);
   await page.goto(`${origin}/whoami`);
   at("/sign-in?next=/whoami");
   console.log("a person in a browser can sign up and out");

@@ -75,7 +75,7 @@ impl<'companion> Load<'companion> {
         let expired = forge::token(&user, json!({"exp": forge::now() - 3600}));
         for (what, request, right) in [
             ("bearer", get("/notes").bearer(session), true),
-            ("cookie", get("/notes").header("cookie", format!("session={session}")), true),
+            ("cookie", get("/notes").header("cookie", format!("jwt-gate={session}")), true),
             ("no token", get("/notes"), false),
             ("expired", get("/notes").bearer(&expired), false),
             ("changed", get("/notes").bearer(format!("{session}x")), false),

@@ -122,7 +122,10 @@ impl Walk<'_> {
         )?;
         let cookie = answer.header("set-cookie").unwrap_or_default();
         self.expect(answer.status == 200, "200: the password is right")?;
-        self.expect(cookie.starts_with("session=") && cookie.contains("HttpOnly"), "the cookie is HttpOnly")?;
+        self.expect(
+            cookie.starts_with("jwt-gate=") && cookie.contains("HttpOnly"),
+            "the cookie is HttpOnly",
+        )?;
         let token = text(&answer, "/token").context("signing in gave no token")?.to_owned();
         let user_id = text(&answer, "/user/id").context("signing in gave no user id")?.to_owned();
         Ok(Session { user_id, token })
@@ -142,8 +145,8 @@ impl Walk<'_> {
         let answer = self.step(
             "A browser's cookie opens it too",
             "The session's cookie is cut out of Cookie; the others reach the backend.",
-            "curl http://{public}/whoami -b \"theme=dark; session=$TOKEN\"",
-            &Request::get("/whoami").header("cookie", format!("theme=dark; session={}", session.token)),
+            "curl http://{public}/whoami -b \"theme=dark; jwt-gate=$TOKEN\"",
+            &Request::get("/whoami").header("cookie", format!("theme=dark; jwt-gate={}", session.token)),
         )?;
         self.expect_identity(&answer, session)?;
         self.expect(received(&answer, "cookie") == ["theme=dark"], "the other cookie arrived")
@@ -204,14 +207,14 @@ impl Walk<'_> {
         let answer = self.step(
             "Signing out",
             "As a browser does it: with the cookie, from a page of this site (Origin).",
-            "curl -i -X POST http://{public}/api/auth/signout -b \"session=$TOKEN\" -H 'Origin: http://{public}'",
+            "curl -i -X POST http://{public}/api/auth/signout -b \"jwt-gate=$TOKEN\" -H 'Origin: http://{public}'",
             &Request::post("/api/auth/signout")
-                .header("cookie", format!("session={}", session.token))
+                .header("cookie", format!("jwt-gate={}", session.token))
                 .header("origin", origin),
         )?;
         let cookie = answer.header("set-cookie").unwrap_or_default();
         self.expect(answer.status == 204, "204: signed out")?;
-        let cleared = cookie.starts_with("session=;") && cookie.contains("Max-Age=0");
+        let cleared = cookie.starts_with("jwt-gate=;") && cookie.contains("Max-Age=0");
         self.expect(cleared, "the browser is told to forget the cookie")
     }
 

@@ -92,7 +92,8 @@ fn check_secrets(findings: &mut Findings) -> Vec<String> {
 }
 
 fn check_cookie(site: &SiteOptions, findings: &Findings) {
-    let name = CookieStyle::new(site.is_https()).name();
+    let style = CookieStyle::new(site);
+    let name = style.name();
     match &site.public_url {
         Some(url) if site.is_https() => {
             findings

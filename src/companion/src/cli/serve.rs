@@ -110,7 +110,7 @@ async fn build(options: &ServeOptions) -> Result<App, String> {
         tokens: TokenMaker::new(keyring, options.token.clone()),
         passwords,
         throttle: Throttle::new(options.throttle_address, options.throttle_account),
-        cookie: CookieStyle::new(options.site.is_https()),
+        cookie: CookieStyle::new(&options.site),
         origins: TrustedOrigins::new(&options.site),
         trusted_hops: options.site.trusted_hops,
     })

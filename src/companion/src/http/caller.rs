@@ -1,9 +1,10 @@
 //! The user behind a request's token.
 
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use jwt_gate_token::{Refusal, VerifiedClaims};
 
 use crate::app::App;
+use crate::http::cookie::{Ambiguous, text_or_garbage};
 use crate::http::problem::Problem;
 use crate::store::{Holder, User};
 
@@ -27,38 +28,67 @@ pub struct Caller {
     pub from_cookie: bool,
 }
 
-/// The token of a request: `Authorization: Bearer` (RFC 6750 §2.1), else the session cookie.
+/// The tokens of a request, by where they are.
+#[derive(Debug, Clone, Copy)]
+pub struct Credentials<'request> {
+    /// Of `Authorization: Bearer` (RFC 6750 §2.1).
+    pub bearer: Option<&'request str>,
+    /// Of the session cookie; two different ones are an error.
+    pub cookie: Result<Option<&'request str>, Ambiguous>,
+}
+
+impl<'request> Credentials<'request> {
+    /// The tokens of a request. Headers are read as bytes, so nothing beside a token hides it.
+    ///
+    /// # Errors
+    /// 401 `ambiguous`, where there are two different bearer tokens.
+    pub fn of(app: &App, headers: &'request HeaderMap) -> Result<Self, Problem> {
+        let mut bearer = None;
+        // A proxy may have joined several headers with commas, which no token holds.
+        let values = headers.get_all(header::AUTHORIZATION).iter();
+        for piece in values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')) {
+            let Some(token) = strip_bearer(piece.trim_ascii()) else { continue };
+            if bearer.is_some_and(|other| other != token) {
+                return Err(ambiguous());
+            }
+            bearer = Some(token);
+        }
+        Ok(Self { bearer: bearer.map(text_or_garbage), cookie: app.cookie.read(headers) })
+    }
+
+    /// The token that identifies the caller: the bearer token, else the cookie.
+    ///
+    /// # Errors
+    /// 401 `ambiguous`, where there are two different cookies and no bearer token.
+    pub fn presented(self) -> Result<Option<Presented<'request>>, Problem> {
+        if let Some(token) = self.bearer {
+            return Ok(Some(Presented { token, from_cookie: false }));
+        }
+        let cookie = self.cookie.map_err(|Ambiguous| ambiguous())?;
+        Ok(cookie.map(|token| Presented { token, from_cookie: true }))
+    }
+}
+
+fn ambiguous() -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, "ambiguous", "The request holds two different tokens.")
+}
+
+/// The token that identifies a request's caller, if it has one.
 ///
 /// # Errors
-/// 401 `ambiguous`, where there are two different ones of a kind.
+/// 401 `ambiguous`, where there are two different ones in one place.
 pub fn presented<'request>(
     app: &App,
     headers: &'request HeaderMap,
 ) -> Result<Option<Presented<'request>>, Problem> {
-    let ambiguous = || {
-        let status = axum::http::StatusCode::UNAUTHORIZED;
-        Problem::new(status, "ambiguous", "The request holds two different tokens.")
-    };
-    let mut bearer = None;
-    for value in headers.get_all(header::AUTHORIZATION) {
-        let Some(token) = value.to_str().ok().and_then(strip_bearer) else { continue };
-        if bearer.is_some_and(|other| other != token) {
-            return Err(ambiguous());
-        }
-        bearer = Some(token);
-    }
-    if let Some(token) = bearer {
-        return Ok(Some(Presented { token, from_cookie: false }));
-    }
-    let cookie = app.cookie.read(headers).map_err(|_| ambiguous())?;
-    Ok(cookie.map(|token| Presented { token, from_cookie: true }))
+    Credentials::of(app, headers)?.presented()
 }
 
 /// Scheme names are case-insensitive (RFC 9110 §11.1).
-fn strip_bearer(value: &str) -> Option<&str> {
-    let (scheme, token) = value.split_once(' ')?;
-    let token = token.trim();
-    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+fn strip_bearer(value: &[u8]) -> Option<&[u8]> {
+    let mut parts = value.splitn(2, |byte| *byte == b' ');
+    let (scheme, token) = (parts.next()?, parts.next()?.trim_ascii());
+    (scheme.eq_ignore_ascii_case(b"bearer") && !token.is_empty()).then_some(token)
 }
 
 impl App {
@@ -107,10 +137,10 @@ mod tests {
 
     #[test]
     fn the_bearer_scheme_is_read_in_any_case() {
-        assert_eq!(strip_bearer("Bearer a.b.c"), Some("a.b.c"));
-        assert_eq!(strip_bearer("bEARER   a.b.c "), Some("a.b.c"));
+        assert_eq!(strip_bearer(b"Bearer a.b.c"), Some(&b"a.b.c"[..]));
+        assert_eq!(strip_bearer(b"bEARER   a.b.c "), Some(&b"a.b.c"[..]));
         for other in ["Basic abc", "Bearer", "Bearer ", "a.b.c", "Bearera.b.c x"] {
-            assert_eq!(strip_bearer(other), None, "{other}");
+            assert_eq!(strip_bearer(other.as_bytes()), None, "{other}");
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Who is calling, as far as that can be known.
 
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::Once;
 
 use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::request::Parts;
@@ -41,51 +42,92 @@ fn unknown_peer() -> SocketAddr {
 /// The client's address: that of the connection, or with trusted proxies in front the one that the outermost
 /// of them added to `X-Forwarded-For`. What the client itself wrote there is to the left of it and ignored.
 fn address(headers: &HeaderMap, peer: SocketAddr, trusted_hops: u8) -> IpAddr {
-    let Some(from_the_right) = usize::from(trusted_hops).checked_sub(1) else {
-        return peer.ip().to_canonical();
-    };
-    let forwarded: Vec<&str> = headers
+    let peer = peer.ip().to_canonical();
+    let Some(from_the_right) = usize::from(trusted_hops).checked_sub(1) else { return peer };
+    let forwarded: Vec<&[u8]> = headers
         .get_all("x-forwarded-for")
         .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
         .collect();
-    forwarded
-        .iter()
-        .rev()
-        .nth(from_the_right)
-        .and_then(|text| text.trim().parse::<IpAddr>().ok())
-        .map_or_else(|| peer.ip().to_canonical(), |address| address.to_canonical())
+    let Some(text) = forwarded.iter().rev().nth(from_the_right) else { return peer };
+    read_address(text).unwrap_or_else(|| {
+        static WARNED: Once = Once::new();
+        WARNED.call_once(|| {
+            tracing::warn!(
+                "X-Forwarded-For holds no address where the trusted proxy should have written one; \
+                 clients are throttled together, by the proxy's address"
+            );
+        });
+        peer
+    })
+}
+
+/// An address as proxies write it: alone, in brackets, with a port, in quotes, with a zone.
+fn read_address(text: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(text).ok()?.trim().trim_matches('"');
+    let alone = || text.parse::<IpAddr>().ok();
+    let with_port = || text.parse::<SocketAddr>().ok().map(|address| address.ip());
+    let in_brackets = || {
+        let (address, port) = text.strip_prefix('[')?.split_once(']')?;
+        let port_is_fine = port.is_empty() || port.strip_prefix(':')?.parse::<u16>().is_ok();
+        let (address, _zone) = address.split_once('%').unwrap_or((address, ""));
+        address.parse::<Ipv6Addr>().ok().filter(|_| port_is_fine).map(IpAddr::from)
+    };
+    let with_zone = || text.split_once('%')?.0.parse::<Ipv6Addr>().ok().map(IpAddr::from);
+    alone().or_else(with_port).or_else(in_brackets).or_else(with_zone).map(|address| address.to_canonical())
 }
 
 /// What is noted of the client in its session.
 fn describe(headers: &HeaderMap, address: IpAddr) -> Client {
-    let user_agent =
-        headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    Client { ip_address: address, user_agent: user_agent.to_owned(), remember: true }
+    let user_agent = headers
+        .get(header::USER_AGENT)
+        .map(|value| String::from_utf8_lossy(value.as_bytes()))
+        .unwrap_or_default();
+    Client { ip_address: address, user_agent: user_agent.into_owned(), remember: true }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::http::HeaderValue;
 
-    fn seen(forwarded: &[&'static str], hops: u8) -> String {
+    fn seen(forwarded: &[&[u8]], hops: u8) -> String {
         let headers = forwarded
             .iter()
-            .map(|value| ("x-forwarded-for".parse().unwrap(), value.parse().unwrap()))
+            .map(|value| ("x-forwarded-for".parse().unwrap(), HeaderValue::from_bytes(value).unwrap()))
             .collect::<HeaderMap>();
         address(&headers, "10.0.0.1:5".parse().unwrap(), hops).to_string()
     }
 
     #[test]
     fn only_what_trusted_proxies_added_is_believed() {
-        assert_eq!(seen(&["1.1.1.1, 2.2.2.2"], 0), "10.0.0.1");
-        assert_eq!(seen(&["1.1.1.1, 2.2.2.2"], 1), "2.2.2.2");
-        assert_eq!(seen(&["1.1.1.1", "2.2.2.2"], 1), "2.2.2.2");
-        assert_eq!(seen(&["1.1.1.1, 2.2.2.2"], 2), "1.1.1.1");
-        assert_eq!(seen(&["1.1.1.1"], 2), "10.0.0.1");
+        assert_eq!(seen(&[b"1.1.1.1, 2.2.2.2"], 0), "10.0.0.1");
+        assert_eq!(seen(&[b"1.1.1.1, 2.2.2.2"], 1), "2.2.2.2");
+        assert_eq!(seen(&[b"1.1.1.1", b"2.2.2.2"], 1), "2.2.2.2");
+        assert_eq!(seen(&[b"1.1.1.1, 2.2.2.2"], 2), "1.1.1.1");
+        assert_eq!(seen(&[b"1.1.1.1"], 2), "10.0.0.1");
         assert_eq!(seen(&[], 1), "10.0.0.1");
-        assert_eq!(seen(&["unknown"], 1), "10.0.0.1");
-        assert_eq!(seen(&["::ffff:9.9.9.9"], 1), "9.9.9.9");
+        assert_eq!(seen(&[b"unknown"], 1), "10.0.0.1");
+        assert_eq!(seen(&[b"::ffff:9.9.9.9"], 1), "9.9.9.9");
+    }
+    #[test]
+    fn an_address_is_read_in_each_way_that_proxies_write_it() {
+        for (text, read) in [
+            (&b"203.0.113.7:51234"[..], "203.0.113.7"),
+            (b"2001:db8::1", "2001:db8::1"),
+            (b"[2001:db8::1]", "2001:db8::1"),
+            (b"[2001:db8::1]:51234", "2001:db8::1"),
+            (b"\"[2001:db8::1]:51234\"", "2001:db8::1"),
+            (b"[fe80::1%eth0]:80", "fe80::1"),
+            (b"fe80::1%eth0", "fe80::1"),
+            (b"[::ffff:9.9.9.9]:1", "9.9.9.9"),
+            (b"\xff, 203.0.113.7", "203.0.113.7"),
+            (b"M\xc3\xbcnchen,203.0.113.7:1", "203.0.113.7"),
+        ] {
+            assert_eq!(seen(&[text], 1), read, "{text:?}");
+        }
+        for unreadable in [&b"\xff"[..], b"", b"[::1", b"[::1]x", b"[::1]:x", b"1.2.3.4:x", b"[1.2.3.4]"] {
+            assert_eq!(seen(&[unreadable], 1), "10.0.0.1", "{unreadable:?}");
+        }
     }
 }

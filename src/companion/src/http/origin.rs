@@ -1,8 +1,9 @@
 //! Cross-site request forgery: state-changing calls that rely on a cookie come from our own pages.
 
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use url::Url;
 
+use crate::http::origin_pattern::OriginPattern;
 use crate::http::problem::Problem;
 use crate::settings::SiteOptions;
 
@@ -10,22 +11,24 @@ use crate::settings::SiteOptions;
 #[derive(Debug, Clone)]
 pub struct TrustedOrigins {
     public: Option<String>,
-    others: Vec<String>,
+    others: Vec<OriginPattern>,
 }
 
 impl TrustedOrigins {
     /// The public URL's origin and the further ones of `site`.
     pub fn new(site: &SiteOptions) -> Self {
         let origin = |url: &Url| url.origin().ascii_serialization();
-        Self {
-            public: site.public_url.as_ref().map(origin),
-            others: site.trusted_origins.iter().map(origin).collect(),
-        }
+        Self { public: site.public_url.as_ref().map(origin), others: site.trusted_origins.clone() }
     }
 
-    /// The origins other than the public one, for CORS.
-    pub fn others(&self) -> &[String] {
-        &self.others
+    /// Whether there are origins other than the public one, whose browsers ask for CORS.
+    pub fn has_others(&self) -> bool {
+        !self.others.is_empty()
+    }
+
+    /// Whether pages of `origin`, another one than the public one, may call.
+    pub fn trusts_other(&self, origin: &HeaderValue) -> bool {
+        origin.to_str().is_ok_and(|origin| self.others.iter().any(|trusted| trusted.matches_origin(origin)))
     }
 
     /// Checks `Origin` of a state-changing call. An origin that is named must be trusted, with a cookie or
@@ -49,16 +52,21 @@ impl TrustedOrigins {
         }
     }
 
-    /// Whether `url` leads to a trusted page.
-    pub fn trusts_url(&self, url: &str) -> bool {
-        let origin = Url::parse(url).map(|url| url.origin().ascii_serialization());
-        origin.is_ok_and(|origin| self.public.iter().chain(&self.others).any(|trusted| *trusted == origin))
+    /// Whether `url` leads to a trusted page, or to the site itself.
+    pub fn trusts_url(&self, url: &str, headers: &HeaderMap) -> bool {
+        let own = Url::parse(url)
+            .ok()
+            .filter(|url| matches!(url.scheme(), "http" | "https"))
+            .is_some_and(|url| self.is_own(&url.origin().ascii_serialization(), headers));
+        own || self.others.iter().any(|trusted| trusted.matches_url(url))
     }
 
     fn trusts(&self, origin: &str, headers: &HeaderMap) -> bool {
-        if self.others.iter().any(|trusted| trusted == origin) {
-            return true;
-        }
+        self.others.iter().any(|trusted| trusted.matches_origin(origin)) || self.is_own(origin, headers)
+    }
+
+    /// Whether `origin` is the site's own.
+    fn is_own(&self, origin: &str, headers: &HeaderMap) -> bool {
         match &self.public {
             Some(public) => public == origin,
             // Without a public URL: the host that the browser believes to talk to, which a page of
@@ -74,12 +82,11 @@ impl TrustedOrigins {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::http::HeaderValue;
 
     fn origins(public: Option<&str>, others: &[&str]) -> TrustedOrigins {
         TrustedOrigins {
             public: public.map(str::to_owned),
-            others: others.iter().map(|&origin| origin.to_owned()).collect(),
+            others: others.iter().map(|origin| OriginPattern::parse(origin).unwrap()).collect(),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use axum::Json;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jwt_gate_token::Refusal;
 use serde::Serialize;
@@ -52,6 +52,8 @@ pub struct ProblemBody<'problem> {
     code: &'static str,
     /// One sentence for a person.
     detail: &'problem str,
+    /// The same, under the name that Better Auth's client shows.
+    message: &'problem str,
     /// Field by field, with 422.
     #[serde(skip_serializing_if = "<[FieldProblem]>::is_empty")]
     errors: &'problem [FieldProblem],
@@ -128,7 +130,7 @@ impl Problem {
 
     /// 500. What happened is in the log, not in the answer.
     pub fn internal() -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something went wrong here.")
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error.")
     }
 }
 
@@ -172,6 +174,7 @@ impl IntoResponse for Problem {
             status: self.status.as_u16(),
             code: self.code,
             detail: &self.detail,
+            message: &self.detail,
             errors: &self.fields,
         };
         let mut response = (self.status, Json(body)).into_response();
@@ -191,6 +194,8 @@ impl Problem {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(seconds) = self.retry_after_seconds {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            // Where Better Auth's documentation tells clients to look.
+            headers.insert(HeaderName::from_static("x-retry-after"), HeaderValue::from(seconds));
         }
         if self.status == StatusCode::UNAUTHORIZED {
             // RFC 6750 §3: without a token, no error code.

@@ -15,7 +15,7 @@ fn who_signs_up_is_signed_in_by_token_and_by_cookie() {
     assert_eq!(body["user"]["email"], "ada@example.com");
     assert_eq!(answer.header("cache-control"), Some("no-store"));
     let attributes = answer.header("set-cookie").unwrap();
-    assert!(attributes.starts_with("session="), "{attributes}");
+    assert!(attributes.starts_with("jwt-gate="), "{attributes}");
     assert!(attributes.ends_with("; HttpOnly; SameSite=Lax; Path=/; Max-Age=604800"), "{attributes}");
 
     let bearer = format!("Bearer {}", body["token"].as_str().unwrap());
@@ -85,7 +85,7 @@ fn after_signing_out_the_token_is_refused_and_the_cookie_gone() {
     let origin = companion.public.clone();
     let out = companion.post_text("/api/auth/signout", &[("cookie", &cookie), ("origin", &origin)], "");
     assert_eq!(out.status, 204);
-    assert!(out.header("set-cookie").unwrap().starts_with("session=; "));
+    assert!(out.header("set-cookie").unwrap().starts_with("jwt-gate=; "));
     let me = companion.get("/api/auth/me", &[("cookie", &cookie)]);
     assert_eq!((me.status, me.code().as_str()), (401, "revoked"));
     assert_eq!(companion.get("/api/auth/me", &[("cookie", &other)]).status, 200);
@@ -115,7 +115,7 @@ fn under_https_the_cookie_is_secure_and_bound_to_its_host() {
     companion.sign_up("ada@example.com");
     let answer = companion.sign_in("ada@example.com", PASSWORD);
     let cookie = answer.header("set-cookie").unwrap();
-    assert!(cookie.starts_with("__Host-session="), "{cookie}");
+    assert!(cookie.starts_with("__Host-jwt-gate="), "{cookie}");
     assert!(
         cookie.contains("; Secure") && cookie.contains("; Path=/;") && !cookie.contains("Domain"),
         "{cookie}"
@@ -146,7 +146,7 @@ fn neither_password_nor_token_nor_secret_is_ever_logged() {
     let token = companion.sign_up("ada@example.com")["token"].as_str().unwrap().to_owned();
     companion.sign_in("ada@example.com", "wrong horse battery");
     companion.get(&format!("/api/auth/me?token={token}"), &[("authorization", &format!("Bearer {token}"))]);
-    companion.get(&format!("/nowhere/{token}"), &[("cookie", &format!("session={token}"))]);
+    companion.get(&format!("/nowhere/{token}"), &[("cookie", &format!("jwt-gate={token}"))]);
     companion.post("/api/auth/verify", &[], &json!({"token": token}));
     assert!(companion.terminate());
     let log = companion.log();

@@ -66,7 +66,7 @@ fn a_token_that_is_not_good_is_refused_with_the_gates_codes() {
     let none = companion.get("/api/auth/me", &[]);
     assert_eq!((none.status, none.code().as_str()), (401, "missing_token"));
     assert_eq!(none.header("www-authenticate"), Some(r#"Bearer realm="jwt-gate""#));
-    let two = companion.get("/api/auth/me", &[("cookie", "session=a; session=b")]);
+    let two = companion.get("/api/auth/me", &[("cookie", "jwt-gate=a; jwt-gate=b")]);
     assert_eq!((two.status, two.code().as_str()), (401, "ambiguous"));
 }
 

@@ -122,7 +122,7 @@ fn doctor_finds_a_secret_that_envoy_does_not_have() {
         well && said.contains(&format!("ok    envoy provider app: verifies our tokens (kid {kid})")),
         "{said}"
     );
-    assert!(said.contains("__Host-session, Secure"), "{said}");
+    assert!(said.contains("__Host-jwt-gate, Secure"), "{said}");
     let (well, said) = doctor();
     assert!(!well && said.contains("does not have our secret"), "{said}");
     served.join().unwrap();

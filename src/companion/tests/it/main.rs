@@ -6,6 +6,8 @@ mod bad_input;
 mod clients;
 mod commands;
 mod companion;
+mod cors;
+mod credentials;
 mod durability;
 mod faults;
 mod limits;

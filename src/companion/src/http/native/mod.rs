@@ -17,7 +17,7 @@ mod sign_out;
 mod sign_up;
 mod verify;
 
-pub(crate) use sign_out::cleared;
+pub(crate) use sign_out::{already_revoked, cleared};
 
 /// The routes, without their prefix.
 pub fn routes() -> Router<SharedApp> {

@@ -17,6 +17,7 @@ use crate::http::problem::Problem;
 use crate::store::{Session, User};
 
 mod change_password;
+mod off;
 mod sessions;
 mod sign;
 mod update_user;
@@ -28,12 +29,13 @@ pub fn routes() -> Router<SharedApp> {
         .route("/sign-up/email", post(sign::sign_up))
         .route("/sign-in/email", post(sign::sign_in))
         .route("/sign-out", post(sign::sign_out))
-        .route("/get-session", get(sessions::get_session))
+        .route("/get-session", get(sessions::get_session).post(sessions::post_get_session))
         .route("/list-sessions", get(sessions::list_sessions))
         .route("/revoke-session", post(sessions::revoke_session))
         .route("/revoke-sessions", post(sessions::revoke_sessions))
         .route("/revoke-other-sessions", post(sessions::revoke_other_sessions))
         .route("/update-user", post(update_user::update_user))
+        .merge(off::routes())
         .layer(middleware::from_fn(read_first))
         .layer(middleware::from_fn(answer_as_better_auth));
     // This path is in our own interface too; the names of the fields tell which one is spoken.
@@ -83,6 +85,7 @@ fn render(problem: Problem) -> Response {
             Some(("password" | "newPassword", "too_long")) => (400, "PASSWORD_TOO_LONG", "Password too long"),
             _ => (400, "VALIDATION_ERROR", problem.detail.as_ref()),
         },
+        "invalid_token" => (problem.status.as_u16(), "INVALID_TOKEN", problem.detail.as_ref()),
         "untrusted_origin" => (403, "INVALID_ORIGIN", "Invalid origin"),
         _ if problem.status == StatusCode::UNAUTHORIZED => (401, "UNAUTHORIZED", "Unauthorized"),
         _ => (problem.status.as_u16(), upper.as_str(), problem.detail.as_ref()),

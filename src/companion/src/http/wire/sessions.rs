@@ -1,6 +1,6 @@
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
@@ -9,12 +9,16 @@ use crate::app::SharedApp;
 use crate::clock;
 use crate::http::body::Fields;
 use crate::http::caller;
-use crate::http::native::cleared;
+use crate::http::native::{already_revoked, cleared};
 use crate::http::problem::Problem;
 use crate::store::Session;
 
 /// The most sessions that are shown or ended one by one.
 const MAX_SESSIONS: i64 = 1000;
+
+/// The refusals of a token that will never be good again. A cookie refused for another reason is kept: its key may be on the way
+/// to this companion, or a clock may be wrong.
+const DEAD: [&str; 5] = ["expired", "revoked", "subject", "malformed", "bad_signature"];
 
 #[derive(Debug, Serialize)]
 pub(crate) struct CurrentBody {
@@ -27,22 +31,35 @@ pub(super) async fn get_session(
     State(app): State<SharedApp>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
+    let mut dead_cookie = false;
     let (user, session) = match app.caller(&headers, false).await {
         Ok(caller) => {
             let session = app.store.session_by_id(caller.claims.id().unwrap_or_default()).await?;
             (Some(caller.user), session)
         }
-        Err(problem) if problem.status.is_client_error() => (None, None),
+        Err(problem) if problem.status.is_client_error() => {
+            let from_cookie =
+                caller::presented(&app, &headers).ok().flatten().is_some_and(|it| it.from_cookie);
+            dead_cookie = from_cookie && DEAD.contains(&problem.code);
+            (None, None)
+        }
         Err(problem) => return Err(problem),
     };
     let current = user
         .zip(session)
         .map(|(user, session)| CurrentBody { session: SessionBody::of(&session), user: UserBody::of(&user) });
-    // A cookie that no longer stands for anything is not kept.
-    let stale = current.is_none() && !matches!(app.cookie.read(&headers), Ok(None));
-    let mut response_headers = if stale { cleared(&app) } else { HeaderMap::new() };
+    let mut response_headers = if dead_cookie { cleared(&app) } else { HeaderMap::new() };
     response_headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok((response_headers, Json(current)).into_response())
+}
+
+/// `POST /get-session`: what a client asks for where the server prolongs sessions only then.
+pub(super) async fn post_get_session() -> Problem {
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed_defer_session_required",
+        "POST method requires deferSessionRefresh to be enabled in session config",
+    )
 }
 
 /// `GET /list-sessions`
@@ -73,7 +90,7 @@ pub(super) async fn revoke_session(
     let session = app.store.session_by_id(&id).await?.filter(|session| session.user_id == caller.user.id);
     let Some(session) = session else { return Ok(Json(StatusBody { status: true }).into_response()) };
     app.store.revoke_tokens(&[(&session.id, session.expires_at / 1000)]).await?;
-    let own = caller.claims.id() == Some(session.id.as_str());
+    let own = caller.from_cookie && caller.claims.id() == Some(session.id.as_str());
     let headers = if own { cleared(&app) } else { HeaderMap::new() };
     Ok((headers, Json(StatusBody { status: true })).into_response())
 }
@@ -85,6 +102,8 @@ pub(super) async fn revoke_sessions(
 ) -> Result<Response, Problem> {
     let caller = app.caller(&headers, true).await?;
     app.revoke_everything(&caller.user.id).await?;
+    // The cookie beside a bearer token may be another account's.
+    app.sign_out(&headers).await.or_else(already_revoked)?;
     Ok((cleared(&app), Json(StatusBody { status: true })).into_response())
 }
 

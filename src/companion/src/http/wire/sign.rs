@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::UserBody;
 use crate::account::{self, SignUp, SignedIn};
 use crate::app::{App, SharedApp};
+use crate::email::Email;
 use crate::http::body::{self, Fields};
 use crate::http::client::Sender;
 use crate::http::native::{cleared, signed_in_headers};
@@ -53,9 +54,9 @@ pub(super) async fn sign_up(
     let image = fields.optional("image");
     account::check_image(&mut fields, "image", image.as_deref());
     let remember = fields.optional_flag("rememberMe").unwrap_or(true);
-    let callback = fields.optional("callbackURL");
+    let callback = fields.optional("callbackURL").filter(|callback| !callback.is_empty());
     fields.finish()?;
-    check_callback(&app, callback.as_deref())?;
+    check_callback(&app, &headers, callback.as_deref())?;
     let email = email.ok_or_else(Problem::internal)?;
 
     let sign_up = SignUp { email, password, name, image };
@@ -73,11 +74,14 @@ pub(super) async fn sign_in(
 ) -> Result<Response, Problem> {
     app.origins.check(&headers, false)?;
     let email = fields.required("email");
+    if Email::parse(&email).is_err() {
+        fields.reject("email", "invalid", "This is not an e-mail address.");
+    }
     let password = fields.required("password");
     let remember = fields.optional_flag("rememberMe").unwrap_or(true);
-    let callback = fields.optional("callbackURL");
+    let callback = fields.optional("callbackURL").filter(|callback| !callback.is_empty());
     fields.finish()?;
-    check_callback(&app, callback.as_deref())?;
+    check_callback(&app, &headers, callback.as_deref())?;
 
     let client = sender.remembered(remember);
     let SignedIn { user, session, token } = app.sign_in(&email, &password, &client).await?;
@@ -97,8 +101,8 @@ pub(super) async fn sign_out(State(app): State<SharedApp>, headers: HeaderMap) -
 }
 
 /// The client goes where `callbackURL` says, so it has to be a page of ours.
-fn check_callback(app: &App, callback: Option<&str>) -> Result<(), Problem> {
-    let ours = |url: &str| return_path::is_safe(url) || app.origins.trusts_url(url);
+pub(super) fn check_callback(app: &App, headers: &HeaderMap, callback: Option<&str>) -> Result<(), Problem> {
+    let ours = |url: &str| return_path::is_safe(url) || app.origins.trusts_url(url, headers);
     if callback.is_none_or(ours) {
         Ok(())
     } else {

@@ -84,7 +84,7 @@ assert.equal((await laptop.getSession()).data.user.name, "Ada");
 assert.deepEqual((await laptop.updateUser({ name: "Ada L.", image: "https://example.com/a.png" })).data, { status: true });
 const updated = (await laptop.getSession()).data.user;
 assert.deepEqual([updated.name, updated.image], ["Ada L.", "https://example.com/a.png"]);
-const claims = JSON.parse(Buffer.from(jar.get("session").split(".")[1], "base64url"));
+const claims = JSON.parse(Buffer.from(jar.get("jwt-gate").split(".")[1], "base64url"));
 assert.equal(claims.name, "Ada L.");
 await laptop.updateUser({ image: null });
 assert.equal((await laptop.getSession()).data.user.image, null);
@@ -120,6 +120,6 @@ const back = await laptop.signIn.email({ email: "ada@example.com", password: "th
 assert.equal(back.error, null);
 assert.deepEqual((await laptop.signOut()).data, { success: true });
 assert.equal((await laptop.getSession()).data, null);
-assert.equal(jar.has("session"), false);
+assert.equal(jar.has("jwt-gate"), false);
 
 console.log("the better-auth client works");
