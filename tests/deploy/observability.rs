@@ -69,7 +69,9 @@ fn shipped(companion: &Companion, backend: &Server) -> Envoy {
     let listener = &mut resources["listeners"][0];
     listener["address"] = local(0);
     let filters = &mut listener["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"];
-    filters[0]["typed_config"]["config"]["vm_config"]["code"]["local"]["filename"] = json!(wasm());
+    let filters = filters.as_array_mut().expect("filters");
+    let gate = filters.iter_mut().find(|filter| filter["name"] == "jwt_gate").expect("the gate");
+    gate["typed_config"]["config"]["vm_config"]["code"]["local"]["filename"] = json!(wasm());
     Spec::new()
         .bootstrapped(bootstrap)
         .environment("BETTER_AUTH_SECRET", forge::SECRET)

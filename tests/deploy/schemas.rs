@@ -83,6 +83,32 @@ fn wasm_plugin_and_extension_policy_are_valid_by_their_definitions() {
     }
 }
 
+#[test]
+fn a_sidecars_filter_is_told_as_the_docs_say_to_guard_what_comes_in_alone() {
+    let page = fs::read_to_string(repository().join("docs/deploy/istio.md")).expect("the page");
+    let block = page.split("```yaml").skip(1).filter_map(|rest| rest.split("```").next());
+    let block = block.into_iter().find(|block| block.contains("match:")).expect("the fields for a sidecar");
+    let fields: Value = serde_saphyr::from_str(block).expect("YAML");
+    assert_eq!(fields["spec"]["match"], json!([{"mode": "SERVER"}]));
+    let all = resources("istio");
+    let mut plugin = all.into_iter().find(|resource| resource["kind"] == "WasmPlugin").expect("the filter");
+    plugin["spec"]["match"] = fields["spec"]["match"].clone();
+    let validator = jsonschema::validator_for(&custom("istio-wasmplugin.yaml")).expect("a schema");
+    assert!(validator.is_valid(&plugin));
+    plugin["spec"]["match"][0]["mode"] = json!("INBOUND");
+    assert!(!validator.is_valid(&plugin), "the control");
+}
+
+#[test]
+fn whoever_balances_load_keeps_the_clients_address() {
+    let services: Vec<_> =
+        folders().into_iter().filter(|resource| resource["spec"]["type"] == "LoadBalancer").collect();
+    assert!(services.len() >= 2, "they were found");
+    for service in services {
+        assert_eq!(service["spec"]["externalTrafficPolicy"], "Local", "{service}");
+    }
+}
+
 /// `resources` in a file of their own.
 fn written(resources: &[Value]) -> (tempfile::TempDir, PathBuf) {
     let home = tempfile::tempdir().expect("a directory");

@@ -16,8 +16,10 @@ mod paths;
 mod providers;
 mod refused_config;
 mod replies;
+mod route_choice;
 mod route_override;
 mod rules;
+mod shipped;
 mod tokens;
 mod upgrade;
 mod workers;
@@ -50,7 +52,9 @@ fn listeners() -> Vec<Listener> {
         replies::listeners,
         providers::listeners,
         observability::listeners,
+        route_choice::listeners,
         route_override::listeners,
+        shipped::listeners,
     ] {
         all.extend(more());
     }

@@ -47,8 +47,9 @@ fn envoy_to_copy(companion: &Companion) -> Envoy {
     let listener = &mut bootstrap["static_resources"]["listeners"][0];
     listener["address"] = at(0);
     let manager = &mut listener["filter_chains"][0]["filters"][0]["typed_config"];
-    manager["http_filters"][0]["typed_config"]["config"]["vm_config"]["code"]["local"]["filename"] =
-        json!(wasm());
+    let filters = manager["http_filters"].as_array_mut().expect("filters");
+    let gate = filters.iter_mut().find(|filter| filter["name"] == "jwt_gate").expect("the gate");
+    gate["typed_config"]["config"]["vm_config"]["code"]["local"]["filename"] = json!(wasm());
     let clusters = bootstrap["static_resources"]["clusters"].as_array_mut().expect("clusters");
     for cluster in clusters {
         let port = match cluster["name"].as_str() {

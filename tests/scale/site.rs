@@ -204,7 +204,9 @@ fn bootstrap(
     bootstrap["admin"]["address"]["socket_address"]["port_value"] = json!(0);
     let manager =
         &mut bootstrap["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"];
-    let gate = &mut manager["http_filters"][0]["typed_config"]["config"];
+    let filters = manager["http_filters"].as_array_mut().expect("filters");
+    let gate = filters.iter_mut().find(|filter| filter["name"] == "jwt_gate").expect("the gate");
+    let gate = &mut gate["typed_config"]["config"];
     gate["vm_config"]["code"]["local"]["filename"] = json!(wasm());
     gate["configuration"]["value"]["revocation"] = additions.revocation.clone();
     let routes = manager["route_config"]["virtual_hosts"][0]["routes"].as_array_mut().expect("routes");

@@ -1,4 +1,4 @@
-//! HTTP/2 with prior knowledge (RFC 9113 §3.3) over one connection a request.
+//! HTTP/2 with prior knowledge (RFC 9113 §3.3) over a connection for one request or several.
 
 use std::io;
 use std::sync::OnceLock;
@@ -13,23 +13,26 @@ use crate::backend::fields;
 use crate::http1::{Answer, PATIENCE, Request};
 use crate::seen::Headers;
 
+type Body = http_body_util::combinators::BoxBody<Bytes, io::Error>;
+
+/// A connection for several requests; it is opened by the first, and anew where Envoy closed it.
+pub struct Connection {
+    port: u16,
+    open: Option<Open>,
+}
+
+struct Open {
+    sender: hyper::client::conn::http2::SendRequest<Body>,
+    driver: tokio::task::JoinHandle<hyper::Result<()>>,
+}
+
 /// Sends `request` as HTTP/2. Its header names must be lower case (RFC 9113 §8.2.1); `host` becomes
 /// `:authority`.
 ///
 /// # Errors
 /// Where no whole answer comes back, or where the request cannot be written as HTTP/2.
 pub fn try_send(request: &Request, port: u16) -> io::Result<Answer> {
-    static RUNTIME: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
-    let runtime = RUNTIME.get_or_init(|| {
-        tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .expect("a runtime for the HTTP/2 client")
-    });
-    runtime.block_on(async {
-        tokio::time::timeout(PATIENCE, exchange(request, port)).await.map_err(io::Error::other)?
-    })
+    Connection::to(port).try_send(request)
 }
 
 /// As [`try_send`]; the test fails where no whole answer comes back.
@@ -38,13 +41,66 @@ pub fn send(request: &Request, port: u16) -> Answer {
     try_send(request, port).unwrap_or_else(|error| panic!("no answer to {request:?}: {error}"))
 }
 
-async fn exchange(request: &Request, port: u16) -> io::Result<Answer> {
-    let stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await?;
-    let (mut sender, connection) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+// === impl Connection ===
+
+impl Connection {
+    /// A connection to a port of this machine.
+    #[must_use]
+    pub fn to(port: u16) -> Self {
+        Self { port, open: None }
+    }
+
+    /// As [`try_send`], over this connection.
+    ///
+    /// # Errors
+    /// As [`try_send`].
+    pub fn try_send(&mut self, request: &Request) -> io::Result<Answer> {
+        static RUNTIME: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
+        let runtime = RUNTIME.get_or_init(|| {
+            tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(1)
+                .enable_all()
+                .build()
+                .expect("a runtime for the HTTP/2 client")
+        });
+        runtime.block_on(async {
+            tokio::time::timeout(PATIENCE, async {
+                let mut open = match self.open.take().filter(|open| !open.sender.is_closed()) {
+                    Some(open) => open,
+                    None => Open::to(self.port).await?,
+                };
+                let answer = exchange(request, &mut open.sender).await?;
+                self.open = Some(open);
+                Ok(answer)
+            })
             .await
-            .map_err(io::Error::other)?;
-    let driver = tokio::spawn(connection);
+            .map_err(io::Error::other)?
+        })
+    }
+}
+
+impl Open {
+    async fn to(port: u16) -> io::Result<Self> {
+        let stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await?;
+        stream.set_nodelay(true)?;
+        let (sender, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+                .await
+                .map_err(io::Error::other)?;
+        Ok(Self { sender, driver: tokio::spawn(connection) })
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+async fn exchange(
+    request: &Request,
+    sender: &mut hyper::client::conn::http2::SendRequest<Body>,
+) -> io::Result<Answer> {
     let mut authority = "app.test".to_owned();
     let mut builder = http::Request::builder().method(request.method.as_str());
     for (name, value) in &request.headers {
@@ -62,7 +118,7 @@ async fn exchange(request: &Request, port: u16) -> io::Result<Answer> {
     if !request.trailers.is_empty() {
         frames.push(Ok(Frame::trailers(map(&request.trailers)?)));
     }
-    let body: http_body_util::combinators::BoxBody<Bytes, io::Error> = if frames.is_empty() {
+    let body: Body = if frames.is_empty() {
         http_body_util::Empty::new().map_err(|never| match never {}).boxed()
     } else {
         StreamBody::new(stream::iter(frames)).boxed()
@@ -72,8 +128,6 @@ async fn exchange(request: &Request, port: u16) -> io::Result<Answer> {
     let (parts, body) = answer.into_parts();
     let body = body.collect().await.map_err(io::Error::other)?;
     let trailers = body.trailers().map(fields).unwrap_or_default();
-    drop(sender);
-    driver.abort();
     Ok(Answer {
         status: parts.status.as_u16(),
         headers: fields(&parts.headers),

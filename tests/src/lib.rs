@@ -25,6 +25,7 @@ mod network;
 mod process;
 mod recorder;
 mod seen;
+mod server;
 mod skip;
 mod toolbox;
 
@@ -40,5 +41,6 @@ pub use network::{Host, Network};
 pub use process::Guarded;
 pub use recorder::Recorder;
 pub use seen::{Headers, Seen, latin1};
+pub use server::Server;
 pub use skip::skipped;
 pub use toolbox::{Node, Python};

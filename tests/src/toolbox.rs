@@ -20,10 +20,12 @@ pub struct Python {
     interpreter: PathBuf,
 }
 
-/// A Node with the packages of `clients/node/package-lock.json`.
+/// A Node with the packages of a folder's `package-lock.json`.
 #[derive(Debug)]
 pub struct Node {
     interpreter: PathBuf,
+    /// The folder, under `clients/`.
+    folder: &'static str,
     home: PathBuf,
 }
 
@@ -56,6 +58,16 @@ impl Python {
         static KUBERNETES: OnceLock<Result<Python, String>> = OnceLock::new();
         let requirements = clients().join("kubernetes/requirements.txt");
         KUBERNETES.get_or_init(|| Self::install("kubernetes", &requirements)).as_ref().map_err(String::as_str)
+    }
+
+    /// A Python with Django and FastAPI, or why there is none here.
+    ///
+    /// # Errors
+    /// As [`Self::shared`].
+    pub fn frameworks() -> Result<&'static Self, &'static str> {
+        static FRAMEWORKS: OnceLock<Result<Python, String>> = OnceLock::new();
+        let requirements = clients().join("frameworks/python/requirements.txt");
+        FRAMEWORKS.get_or_init(|| Self::install("frameworks", &requirements)).as_ref().map_err(String::as_str)
     }
 
     fn install(name: &str, requirements: &Path) -> Result<Self, String> {
@@ -97,23 +109,33 @@ impl Python {
 }
 
 impl Node {
-    /// The Node of this test binary, or why there is none here.
+    /// The Node of this test binary, with the packages of `clients/node`, or why there is none here.
     ///
     /// # Errors
     /// Where Node or npm is not installed, or the packages cannot be fetched.
     pub fn shared() -> Result<&'static Self, &'static str> {
         static SHARED: OnceLock<Result<Node, String>> = OnceLock::new();
-        SHARED.get_or_init(Self::install).as_ref().map_err(String::as_str)
+        SHARED.get_or_init(|| Self::install("node", "node")).as_ref().map_err(String::as_str)
     }
 
-    fn install() -> Result<Self, String> {
+    /// A Node with Express, or why there is none here.
+    ///
+    /// # Errors
+    /// As [`Self::shared`].
+    pub fn frameworks() -> Result<&'static Self, &'static str> {
+        static FRAMEWORKS: OnceLock<Result<Node, String>> = OnceLock::new();
+        let install = || Self::install("express", "frameworks/node");
+        FRAMEWORKS.get_or_init(install).as_ref().map_err(String::as_str)
+    }
+
+    fn install(name: &str, folder: &'static str) -> Result<Self, String> {
         let interpreter = command::on_path("node").ok_or("Node is not installed")?;
         let npm = command::on_path("npm").ok_or("npm is not installed")?;
-        let lock = clients().join("node/package-lock.json");
-        let home = installed("node", &lock, |home| {
+        let lock = clients().join(folder).join("package-lock.json");
+        let home = installed(name, &lock, |home| {
             fs::create_dir_all(home).map_err(|error| error.to_string())?;
             for file in ["package.json", "package-lock.json"] {
-                let copied = fs::copy(clients().join("node").join(file), home.join(file));
+                let copied = fs::copy(clients().join(folder).join(file), home.join(file));
                 copied.map_err(|error| error.to_string())?;
             }
             let npm = Command::new(npm)
@@ -122,10 +144,10 @@ impl Node {
                 .output();
             succeeded(npm)
         })?;
-        Ok(Self { interpreter, home })
+        Ok(Self { interpreter, folder, home })
     }
 
-    /// A command that runs the script at this path from `clients/node/` where the packages can be imported.
+    /// A command that runs the script at this path from the folder where the packages can be imported.
     ///
     /// # Panics
     /// Where the script cannot be put there.
@@ -134,7 +156,7 @@ impl Node {
         // Node looks for packages beside the script.
         let name = Path::new(script).file_name().expect("a file");
         let beside = self.home.join(name);
-        fs::copy(clients().join("node").join(script), &beside).expect("the script is copied");
+        fs::copy(clients().join(self.folder).join(script), &beside).expect("the script is copied");
         let mut command = Command::new(&self.interpreter);
         command.arg(beside);
         command
