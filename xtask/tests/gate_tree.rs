@@ -19,7 +19,8 @@ fn tree() -> Vec<Value> {
     let root = Workspace::locate().expect("a workspace").root;
     let metadata = cargo()
         .current_dir(root)
-        .args(["metadata", "--format-version", "1", "--locked", "--offline"])
+        // Not `--offline`: of a package that is for another platform, cargo may not have the source yet.
+        .args(["metadata", "--format-version", "1", "--locked"])
         .args(["--filter-platform", "wasm32-wasip1"])
         .output()
         .expect("cargo metadata");
@@ -133,6 +134,7 @@ fn the_gates_tree_resolves_and_compiles_without_a_network() {
             "unshare --net is not allowed here",
         );
     }
+    fetch(&root);
     let built = Command::new("unshare")
         .arg("--net")
         .arg(cargo().get_program())
@@ -141,6 +143,13 @@ fn the_gates_tree_resolves_and_compiles_without_a_network() {
         .output()
         .expect("cargo");
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+}
+
+/// Fetches the sources of all packages. The build that follows has no network, and this test may be the first command
+/// that runs on a machine.
+fn fetch(root: &Path) {
+    let fetched = cargo().current_dir(root).args(["fetch", "--locked", "--quiet"]).output().expect("cargo");
+    assert!(fetched.status.success(), "{}", String::from_utf8_lossy(&fetched.stderr));
 }
 
 /// As the other tests name what could not run.
