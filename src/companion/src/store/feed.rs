@@ -1,6 +1,7 @@
 //! Revocations in the order in which they happened, page by page.
 
 use super::revocations::MARGIN_SECONDS;
+use super::row::from_row;
 use super::{Store, StoreError, on_pool};
 
 /// A position in the history of revocations: after the entry with this sequence and tag, or at the start.
@@ -31,7 +32,7 @@ pub struct Page {
 }
 
 /// One revocation: of a token, or of all of a subject's tokens issued before an instant.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     sequence: i64,
     tag: String,
@@ -44,6 +45,8 @@ pub struct Entry {
     /// When the last token concerned expires. Seconds since 1970.
     pub expires_at_seconds: i64,
 }
+
+from_row!(Entry { sequence, tag, jti, subject, issued_before_seconds, expires_at_seconds });
 
 impl Position {
     /// Before the first entry.

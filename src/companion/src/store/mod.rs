@@ -13,7 +13,9 @@ use sqlx::sqlite::{
 };
 
 mod feed;
+mod migrations;
 mod revocations;
+mod row;
 mod sessions;
 mod users;
 
@@ -101,8 +103,8 @@ impl Store {
             Kind::Postgres => open_postgres(url, postgres_connections).await?,
         };
         match &store.pool {
-            Pool::Sqlite(pool) => sqlx::migrate!("migrations/sqlite").run(pool).await?,
-            Pool::Postgres(pool) => sqlx::migrate!("migrations/postgres").run(pool).await?,
+            Pool::Sqlite(pool) => migrations::sqlite().run(pool).await?,
+            Pool::Postgres(pool) => migrations::postgres().run(pool).await?,
         }
         store.begin_revocation_history().await?;
         Ok(store)

@@ -1,5 +1,6 @@
 //! What is revoked, and until when it has to be remembered.
 
+use super::row::from_row;
 use super::{Store, StoreError, User, on_pool};
 use crate::id::random_tag;
 
@@ -31,14 +32,15 @@ pub struct RevokeUser<'store> {
 }
 
 /// The account that a token speaks of.
-#[derive(Debug, sqlx::FromRow)]
+#[derive(Debug)]
 pub struct Holder {
     /// The account.
-    #[sqlx(flatten)]
     pub user: User,
     /// Whether the token is revoked.
     pub revoked: bool,
 }
+
+from_row!(Holder { revoked } and { user });
 
 /// `iat` in whole seconds. The instants of revocations are whole seconds, so `before` is the same for the floor. A token
 /// without `iat` may be of any age.

@@ -1,9 +1,10 @@
 //! Sessions: one for each token that a sign-in gave out.
 
+use super::row::from_row;
 use super::{Store, StoreError, User, on_pool};
 
 /// A session.
-#[derive(Debug, Clone, sqlx::FromRow)]
+#[derive(Debug, Clone)]
 pub struct Session {
     /// The token's `jti`.
     pub id: String,
@@ -22,6 +23,8 @@ pub struct Session {
     /// Milliseconds since 1970.
     pub expires_at: i64,
 }
+
+from_row!(Session { id, user_id, ip_address, user_agent, remember, created_at, updated_at, expires_at });
 
 pub(super) const INSERT_SESSION: &str = "INSERT INTO sessions (id, user_id, ip_address, user_agent, created_at, updated_at, expires_at, remember) \
      VALUES ($1, $2, $3, $4, $5, $5, $6, $7)";

@@ -1,11 +1,12 @@
 //! Accounts.
 
+use super::row::from_row;
 use super::{Store, StoreError, on_pool};
 use crate::email::Email;
 use crate::store::sessions::Session;
 
 /// An account.
-#[derive(Debug, Clone, sqlx::FromRow)]
+#[derive(Debug, Clone)]
 pub struct User {
     /// The `sub` of the account's tokens.
     pub id: String,
@@ -26,6 +27,18 @@ pub struct User {
     /// Milliseconds since 1970.
     pub updated_at: i64,
 }
+
+from_row!(User {
+    id,
+    email,
+    name,
+    image,
+    password_hash,
+    disabled,
+    valid_from_seconds,
+    created_at,
+    updated_at,
+});
 
 /// An account to be made.
 #[derive(Debug)]
