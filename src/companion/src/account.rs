@@ -14,6 +14,7 @@ use crate::id;
 use crate::password::{self, Unacceptable, Verdict};
 use crate::session::Client;
 use crate::store::{NewUser, RevokeUser, Session, User};
+use crate::throttle::Attempt;
 
 /// The end of the year 9999: a token that expires later is remembered as long.
 const MAX_SECONDS: i64 = 253_402_300_799;
@@ -55,8 +56,14 @@ impl App {
     /// # Errors
     /// 409 `email_taken`, 429, 503.
     pub async fn sign_up(&self, sign_up: SignUp, client: &Client) -> Result<SignedIn, Problem> {
+        let attempt = self.throttle.admit_address(client.ip_address).map_err(Problem::throttled)?;
+        let signed_up = self.sign_up_admitted(sign_up, client).await;
+        self.settle(&attempt, &signed_up);
+        signed_up
+    }
+
+    async fn sign_up_admitted(&self, sign_up: SignUp, client: &Client) -> Result<SignedIn, Problem> {
         let SignUp { email, password, name, image } = sign_up;
-        self.throttle.admit_address(client.ip_address, clock::now_ms()).map_err(Problem::throttled)?;
         // The store decides in the end; asking first spares the work of hashing.
         if self.store.user_by_email(&email).await?.is_some() {
             return Err(Problem::email_taken());
@@ -82,9 +89,20 @@ impl App {
     pub async fn sign_in(&self, email: &str, password: &str, client: &Client) -> Result<SignedIn, Problem> {
         let parsed = Email::parse(email).ok();
         let account = parsed.as_ref().map_or(email, Email::as_str);
-        self.admit(account, client)?;
+        let attempt = self.admit(account, client)?;
+        let signed_in = self.sign_in_admitted(parsed.as_ref(), password, client).await;
+        self.settle(&attempt, &signed_in);
+        signed_in
+    }
+
+    async fn sign_in_admitted(
+        &self,
+        email: Option<&Email>,
+        password: &str,
+        client: &Client,
+    ) -> Result<SignedIn, Problem> {
         for _ in 0..ATTEMPTS {
-            let user = match &parsed {
+            let user = match email {
                 Some(email) => self.store.user_by_email(email).await?,
                 None => None,
             };
@@ -95,7 +113,6 @@ impl App {
             if user.disabled {
                 return Err(Problem::account_disabled());
             }
-            self.throttle.forgive(account, client.ip_address);
             let Some(signed_in) = self.begin_session(user, client).await? else { continue };
             if let Verdict::RightButWeak(better) = verdict {
                 self.strengthen(&signed_in.user, &better).await;
@@ -200,20 +217,38 @@ impl App {
         new: &str,
         client: &Client,
     ) -> Result<String, Problem> {
-        self.admit(&user.email, client)?;
+        let attempt = self.admit(&user.email, client)?;
+        let checked = self.check_and_hash_admitted(user, current, new).await;
+        self.settle(&attempt, &checked);
+        checked
+    }
+
+    async fn check_and_hash_admitted(
+        &self,
+        user: &User,
+        current: &str,
+        new: &str,
+    ) -> Result<String, Problem> {
         let stored = Some(user.password_hash.clone());
         match self.passwords.verify(current.to_owned(), stored).await? {
             Verdict::Wrong => Err(Problem::invalid_credentials()),
-            Verdict::Right | Verdict::RightButWeak(_) => {
-                self.throttle.forgive(&user.email, client.ip_address);
-                Ok(self.passwords.hash(new.to_owned()).await?)
-            }
+            Verdict::Right | Verdict::RightButWeak(_) => Ok(self.passwords.hash(new.to_owned()).await?),
         }
     }
 
     /// Admits an attempt at a password; every account that might exist is treated alike.
-    fn admit(&self, account: &str, client: &Client) -> Result<(), Problem> {
-        self.throttle.admit(account, client.ip_address, clock::now_ms()).map_err(Problem::throttled)
+    fn admit(&self, account: &str, client: &Client) -> Result<Attempt, Problem> {
+        self.throttle.admit(account, client.ip_address).map_err(Problem::throttled)
+    }
+
+    /// Counts an attempt by what became of it.
+    fn settle<T>(&self, attempt: &Attempt, outcome: &Result<T, Problem>) {
+        match outcome {
+            Ok(_) => self.throttle.right(attempt),
+            // Told to come again, or a fault of ours.
+            Err(problem) if problem.status.is_server_error() => self.throttle.take_back(attempt),
+            Err(_) => {}
+        }
     }
 
     fn revoke_user<'user>(

@@ -6,16 +6,35 @@ use crate::companion::{Companion, PASSWORD, program, sqlite_url};
 use crate::setup;
 
 #[test]
-fn the_unmodified_better_auth_client_works() {
+fn the_unmodified_better_auth_client_works_in_each_of_its_versions() {
+    const NAME: &str = "the_unmodified_better_auth_client_works_in_each_of_its_versions";
     let directory = match setup::npm_client("better-auth") {
         Ok(directory) => directory,
-        Err(reason) => return setup::skip("the_unmodified_better_auth_client_works", &reason),
+        Err(reason) => return setup::skip(NAME, &reason),
+    };
+    for version in ["better-auth", "better-auth-1.6", "better-auth-1.5", "better-auth-1.4", "better-auth-1.3"]
+    {
+        let companion = Companion::start(&["--throttle-address", "0"]);
+        let mut node = Command::new("node");
+        let done =
+            setup::run(node.arg("client.mjs").arg(&companion.public).arg(version).current_dir(&directory));
+        let said = done.unwrap_or_else(|said| panic!("{version}: {said}\n{}", companion.log()));
+        assert!(said.contains("the better-auth client works"), "{version}: {said}");
+    }
+}
+
+#[test]
+fn what_is_off_is_answered_as_by_a_better_auth_server_where_it_is_off() {
+    const NAME: &str = "what_is_off_is_answered_as_by_a_better_auth_server_where_it_is_off";
+    let directory = match setup::npm_client("better-auth") {
+        Ok(directory) => directory,
+        Err(reason) => return setup::skip(NAME, &reason),
     };
     let companion = Companion::start(&["--throttle-address", "0"]);
-    let done =
-        setup::run(Command::new("node").arg("client.mjs").arg(&companion.public).current_dir(directory));
-    let said = done.unwrap_or_else(|said| panic!("{said}\n{}", companion.log()));
-    assert!(said.contains("the better-auth client works"), "{said}");
+    let mut node = Command::new("node");
+    node.arg("off.mjs").arg(&companion.public).env("BETTER_AUTH_SECRET", crate::companion::SECRET);
+    let said = setup::run(node.current_dir(directory)).unwrap_or_else(|said| panic!("{said}"));
+    assert!(said.contains("what is off is off as with Better Auth"), "{said}");
 }
 
 #[test]

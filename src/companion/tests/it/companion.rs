@@ -121,14 +121,15 @@ impl Companion {
     }
 
     pub(crate) fn sign_up(&self, email: &str) -> Value {
-        let answer =
-            self.post("/api/auth/signup", &[], &json!({"email": email, "password": PASSWORD, "name": "Ada"}));
+        let body = json!({"email": email, "password": PASSWORD, "name": "Ada"});
+        let answer = self.post("/api/auth/signup", &[("x-forwarded-for", &address_of(email))], &body);
         assert_eq!(answer.status, 201, "{answer:?}");
         answer.json()
     }
 
     pub(crate) fn sign_in(&self, email: &str, password: &str) -> Answer {
-        self.post("/api/auth/signin", &[], &json!({"email": email, "password": password}))
+        let body = json!({"email": email, "password": password});
+        self.post("/api/auth/signin", &[("x-forwarded-for", &address_of(email))], &body)
     }
 }
 
@@ -157,6 +158,15 @@ impl Answer {
         let cookie = self.header("set-cookie").expect("a cookie");
         cookie.split(';').next().unwrap().to_owned()
     }
+}
+
+/// Each person has an address of their own, as the proxy would name it.
+pub(crate) fn address_of(email: &str) -> String {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    email.hash(&mut hasher);
+    let [_, two, three, four, ..] = hasher.finish().to_be_bytes();
+    format!("10.{two}.{three}.{four}")
 }
 
 /// One call on a connection of its own.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::companion::{Answer, Companion, PASSWORD, call, sqlite_url};
+use crate::companion::{Answer, Companion, PASSWORD, address_of, call, sqlite_url};
 use crate::postgres::Postgres;
 use crate::setup::{run, skip};
 
@@ -24,7 +24,10 @@ fn try_sign_up(public: &str, email: &str) -> Option<u16> {
         .timeout_global(Some(Duration::from_secs(20)))
         .build()
         .into();
-    let request = agent.post(format!("{public}/api/auth/signup")).header("content-type", "application/json");
+    let request = agent
+        .post(format!("{public}/api/auth/signup"))
+        .header("content-type", "application/json")
+        .header("x-forwarded-for", address_of(email));
     request.send(&body).ok().map(|answer| answer.status().as_u16())
 }
 
@@ -40,8 +43,7 @@ fn killed_at_any_step_of_sign_ups_it_loses_nobody_and_leaves_nobody_half() {
     let next = AtomicU32::new(0);
     let (acknowledged, tried) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
     for round in 0..KILLS {
-        let companion =
-            Companion::start_with(&url, &["--bcrypt-queue", "100", "--throttle-address", "0"], &[]);
+        let companion = Companion::start_with(&url, &["--bcrypt-queue", "100"], &[]);
         let public = companion.public.clone();
         std::thread::scope(|scope| {
             for _ in 0..4 {
@@ -66,7 +68,7 @@ fn killed_at_any_step_of_sign_ups_it_loses_nobody_and_leaves_nobody_half() {
             companion.kill();
         });
     }
-    let companion = Companion::start_with(&url, &["--throttle-address", "0", "--throttle-account", "0"], &[]);
+    let companion = Companion::start_with(&url, &[], &[]);
     let (acknowledged, tried) = (acknowledged.into_inner().unwrap(), tried.into_inner().unwrap());
     println!("{} acknowledged of {} in {KILLS} lives", acknowledged.len(), tried.len());
     assert!(acknowledged.len() < tried.len(), "some were under way");
@@ -76,7 +78,8 @@ fn killed_at_any_step_of_sign_ups_it_loses_nobody_and_leaves_nobody_half() {
     for email in tried {
         // Either there is no such account, or a whole one.
         let body = json!({"email": email, "password": PASSWORD});
-        let status = companion.post("/api/auth/signup", &[], &body).status;
+        let from = [("x-forwarded-for", &*address_of(&email))];
+        let status = companion.post("/api/auth/signup", &from, &body).status;
         assert!([201, 409].contains(&status), "{email}: {status}");
         let signed_in = companion.sign_in(&email, PASSWORD);
         assert_eq!(signed_in.status, 200, "{email}");
@@ -113,7 +116,7 @@ fn on_a_full_disk_nothing_is_acknowledged_that_is_not_kept() {
     }
     let _mounted = Mounted(directory.path());
     let url = sqlite_url(directory.path());
-    let companion = Companion::start_with(&url, &["--throttle-address", "0", "--throttle-account", "0"], &[]);
+    let companion = Companion::start_with(&url, &[], &[]);
     // What is left is filled, but for a few pages.
     let ballast = directory.path().join("ballast");
     let mut length = 1 << 20;
@@ -124,7 +127,9 @@ fn on_a_full_disk_nothing_is_acknowledged_that_is_not_kept() {
     let mut acknowledged = Vec::new();
     let full = loop {
         let email = format!("user{}@example.com", acknowledged.len());
-        let answer = companion.post("/api/auth/signup", &[], &json!({"email": email, "password": PASSWORD}));
+        let from = [("x-forwarded-for", &*address_of(&email))];
+        let answer =
+            companion.post("/api/auth/signup", &from, &json!({"email": email, "password": PASSWORD}));
         match answer.status {
             201 => acknowledged.push(email),
             _ => break answer,
@@ -135,7 +140,7 @@ fn on_a_full_disk_nothing_is_acknowledged_that_is_not_kept() {
     println!("full after {} accounts", acknowledged.len());
     companion.kill();
     std::fs::remove_file(&ballast).unwrap();
-    let companion = Companion::start_with(&url, &["--throttle-address", "0", "--throttle-account", "0"], &[]);
+    let companion = Companion::start_with(&url, &[], &[]);
     for email in acknowledged {
         assert_eq!(companion.sign_in(&email, PASSWORD).status, 200, "{email} was acknowledged");
     }
@@ -226,7 +231,7 @@ fn after_a_jump_of_the_clock_nobody_is_let_in_who_should_not_be_and_it_goes_on()
         // The timers' clock only goes forward, as it does when an administrator sets the time.
         ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
     ];
-    let flags = ["--lifetime-seconds", "1800", "--throttle-address", "0", "--throttle-account", "0"];
+    let flags = ["--lifetime-seconds", "1800"];
     let companion = Companion::start_with(&sqlite_url(directory.path()), &flags, &environment);
     let token = |answer: &Answer| format!("Bearer {}", answer.json()["token"].as_str().unwrap());
     let me = |bearer: &str| {
@@ -247,6 +252,13 @@ fn after_a_jump_of_the_clock_nobody_is_let_in_who_should_not_be_and_it_goes_on()
     assert_eq!(me(&later), "not_yet_valid");
     let before = token(&companion.sign_in("ada@example.com", PASSWORD));
     assert_eq!(me(&before), "ok");
+    // What was counted before the clock was set is not counted for longer: wrong passwords, then a right one.
+    for _ in 0..9 {
+        assert_eq!(companion.sign_in("ada@example.com", "wrong horse").status, 401);
+    }
+    set("-7200");
+    assert_eq!(companion.sign_in("ada@example.com", PASSWORD).status, 200, "nobody waits for the clock");
+    set("-3600");
 
     set("+0");
     assert_eq!((me(&now), me(&later)), ("ok".to_owned(), "not_yet_valid".to_owned()));

@@ -103,6 +103,69 @@ fn guessing_is_slowed_down_and_the_owner_still_comes_in_from_elsewhere() {
 }
 
 #[test]
+fn a_right_password_is_bounded_for_its_account_and_for_its_address() {
+    let companion = Companion::start(&[]);
+    companion.sign_up("ada@example.com");
+    let sign_in = |email: &str, address: &str| {
+        let body = json!({"email": email, "password": PASSWORD});
+        companion.post("/api/auth/signin", &[("x-forwarded-for", address)], &body)
+    };
+    let (mut good, mut refused) = (0, None);
+    for number in 0..60 {
+        let answer = sign_in("ada@example.com", &format!("192.0.2.{number}"));
+        match answer.status {
+            200 => good += 1,
+            429 => refused = Some(answer),
+            _ => panic!("{answer:?}"),
+        }
+    }
+    // 30 a minute; a slow machine gets a few more.
+    assert!((30..60).contains(&good), "{good}");
+    let refused = refused.expect("it was refused");
+    let seconds = refused.header("retry-after").unwrap();
+    assert_eq!(refused.header("x-retry-after"), Some(seconds), "where Better Auth's clients look");
+
+    let many = (0..5).map(|number| format!("user{number}@example.com")).collect::<Vec<_>>();
+    many.iter().for_each(|email| drop(companion.sign_up(email)));
+    let statuses: Vec<_> = (0..100).map(|turn| sign_in(&many[turn % 5], "192.0.2.200").status).collect();
+    assert!(statuses.contains(&429), "{statuses:?}");
+}
+
+#[test]
+fn an_attempt_that_was_told_to_come_back_does_not_count() {
+    // A hash takes some 100 ms, and one at a time is worked on.
+    let flags = ["--bcrypt-threads", "1", "--bcrypt-queue", "1"];
+    let companion = Companion::start(&[&flags[..], &["--bcrypt-cost", "10"]].concat());
+    companion.sign_up("ada@example.com");
+    let over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for flooder in 0..6 {
+            let (companion, over) = (&companion, &over);
+            scope.spawn(move || {
+                for number in 0.. {
+                    if over.load(std::sync::atomic::Ordering::Relaxed) {
+                        return;
+                    }
+                    companion.sign_in(&format!("f{flooder}-{number}@example.com"), "wrong horse");
+                }
+            });
+        }
+        let mut shed = 0;
+        for _ in 0..1000 {
+            let answer = companion.sign_in("ada@example.com", PASSWORD);
+            assert!(matches!(answer.status, 200 | 503), "{answer:?}");
+            shed += u32::from(answer.status == 503);
+            if shed == 20 {
+                break;
+            }
+        }
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(shed, 20, "the flood kept her out");
+    });
+    assert_eq!(companion.sign_in("ada@example.com", PASSWORD).status, 200);
+}
+
+#[test]
 fn one_address_cannot_sign_up_without_end() {
     let companion = Companion::start(&["--throttle-address", "3"]);
     let sign_up = |number| {

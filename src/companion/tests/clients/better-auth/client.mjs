@@ -1,9 +1,10 @@
-// The unmodified better-auth client against a companion: `node client.mjs ORIGIN`.
+// The unmodified better-auth client against a companion: `node client.mjs ORIGIN PACKAGE`, where the package is one of the versions
+// in package.json.
 // It keeps cookies and names its origin, as a browser does; everything else is the client's own.
 import assert from "node:assert/strict";
-import { createAuthClient } from "better-auth/client";
 
-const [origin] = process.argv.slice(2);
+const [origin, name] = process.argv.slice(2);
+const { createAuthClient } = await import(`${name}/client`);
 
 /** A browser's worth of fetch: a cookie jar and an Origin header. */
 function browser() {
@@ -121,5 +122,23 @@ assert.equal(back.error, null);
 assert.deepEqual((await laptop.signOut()).data, { success: true });
 assert.equal((await laptop.getSession()).data, null);
 assert.equal(jar.has("jwt-gate"), false);
+
+// Calls whose features the companion does not have fail with a code and a message that can be shown.
+await laptop.signIn.email({ email: "ada@example.com", password: "third horse" });
+await fails(laptop.changeEmail({ newEmail: "ada@example.org" }), 400, "CHANGE_EMAIL_DISABLED");
+await fails(laptop.deleteUser({ password: "third horse" }), 404, "NOT_FOUND");
+await fails(laptop.sendVerificationEmail({ email: "ada@example.com" }), 400, "VERIFICATION_EMAIL_NOT_ENABLED");
+await fails(laptop.resetPassword({ newPassword: "fourth horse", token: "x" }), 400, "INVALID_TOKEN");
+await fails(laptop.signIn.social({ provider: "github" }), 404, "PROVIDER_NOT_FOUND");
+await fails(laptop.requestPasswordReset({ email: "ada@example.com", redirectTo: "/reset" }), 400, "RESET_PASSWORD_DISABLED");
+const accounts = (await laptop.listAccounts()).data;
+assert.deepEqual(accounts.map(({ providerId }) => providerId), ["credential"]);
+
+// A page of the own site to go on to, and none.
+for (const [callbackURL, redirect] of [[`${origin}/dashboard`, true], ["/dashboard", true], ["", false]]) {
+  const { data, error } = await laptop.signIn.email({ email: "ada@example.com", password: "third horse", callbackURL });
+  assert.equal(error, null);
+  assert.equal(data.redirect, redirect, callbackURL);
+}
 
 console.log("the better-auth client works");
