@@ -35,13 +35,13 @@ fn main_of(input: &[u8]) {
             _ => b"200",
         };
         let (entries, failures) = (watch.entries(), watch.failures());
-        let outcome = watch.answer(status, body, NOW, instant.into());
+        let outcome = watch.answer(status, body, NOW);
         watch.tick(instant.into());
         assert_eq!(outcome == Answer::Failed, watch.failures() > failures);
         if status != b"200" {
             assert_eq!((outcome, watch.entries()), (Answer::Failed, entries), "only 200 is an answer");
         }
-        let call = gate.revocation_call(NOW).expect("a call");
+        let call = gate.revocation_call(NOW, instant.into()).expect("a call");
         for (name, value) in &call.headers {
             let plain = |byte: u8| byte.is_ascii_graphic() || byte == b' ';
             assert!(value.bytes().all(plain), "{name}: {value:?}");
@@ -61,7 +61,7 @@ fn main_of(input: &[u8]) {
 fn refusal(gate: &Gate, request: &Request) -> Rc<jwt_gate::Reply> {
     match gate.decide(request, NOW).verdict {
         Verdict::Refuse(_, reply) => reply,
-        Verdict::Pass(_) | Verdict::Undecided => Rc::new(jwt_gate::Reply::Grpc { status: 0, message: "" }),
+        Verdict::Pass(_) | Verdict::Undecided => Rc::new(jwt_gate::Reply { status: 0, headers: Vec::new(), body: String::new() }),
     }
 }
 

@@ -10,7 +10,7 @@ fn front(companion: &Companion) -> Envoy {
     let config = with(
         app(),
         json!({
-            "providers": {"app": with(provider(), json!({"issuer": "jwt-gate", "from_cookies": ["jwt-gate"]}))},
+            "providers": {"app": with(provider(), json!({"issuer": "jwt-gate", "from_headers": [{"name": "Authorization", "value_prefix": "Bearer "}], "from_cookies": ["jwt-gate"]}))},
             "rules": [
                 {"match": {"prefix": "/api/auth/"}},
                 {"match": {"prefix": "/"}, "requires": {"provider_name": "app"}},

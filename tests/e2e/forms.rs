@@ -12,6 +12,8 @@ providers:
     issuer: "jwt-gate"
     secrets:
       - env: BETTER_AUTH_SECRET
+    from_headers:
+      - {name: Authorization, value_prefix: "Bearer "}
     from_cookies: [session, better-auth.session_data]
     claim_to_headers:
       - {header_name: x-user-id, claim_name: sub, required: true}

@@ -89,10 +89,16 @@ fn what_is_left_of_the_cookie_header_is_every_other_byte() {
         ("a=\"x y\"; session=T; b==; c", Some("a=\"x y\"; b==; c")),
         ("xsession=1; session=T; session2=2", Some("xsession=1; session2=2")),
         ("session=T; session=T; a=1", Some("a=1")),
-        ("session=T; better-auth.session_data=old; a=1", Some("a=1")),
+        ("session=T; better-auth.session_data=J; a=1", Some("a=1")),
+        // Of another name that is configured, what is no JWT is somebody else's: a Flask session here.
+        (
+            "session=T; better-auth.session_data=eyJ1IjoxfQ.ZxYz.c2ln",
+            Some("better-auth.session_data=eyJ1IjoxfQ.ZxYz.c2ln"),
+        ),
         ("a=1;session=T;b=2", Some("a=1;b=2")),
     ] {
-        let cookie = sent.replace('T', &token);
+        let other = format!("_data={}", forge::token("user_2", json!({})));
+        let cookie = sent.replace("session=T", &format!("session={token}")).replace("_data=J", &other);
         let answer = Request::get("/api/me").header("cookie", &cookie).send(port);
         assert!(answer.seen().is_some(), "{sent}: {}", answer.text());
         assert_eq!(answer.reached().one("cookie").as_deref(), left, "{sent}");
@@ -155,6 +161,7 @@ fn the_first_place_that_holds_a_token_decides() {
     let cookies = format!("better-auth.session_data={good}; session={bad}");
     Request::get("/api/me").header("cookie", cookies).send(port).assert_denied(401, "malformed");
     // And the other way round a bad one behind a good one does not matter, nor does it arrive.
+    let bad = &forge::sign(forge::OTHER_SECRET, r#"{"alg":"HS256"}"#, r#"{"sub":"user_2"}"#);
     let request =
         Request::get(format!("/api/me?t={bad}")).bearer(&good).header("cookie", format!("session={bad}"));
     let seen = request.send(port).reached();

@@ -163,7 +163,6 @@ fn bad() -> Vec<(&'static str, Value, &'static str)> {
             with_provider(json!({"from_headers": [{"name": "x-token", "value_prefix": "a,"}]})),
             "providers.app.from_headers[0].value_prefix: ",
         ),
-        ("no-location", with_provider(json!({"from_headers": [], "from_cookies": []})), "providers.app: "),
         (
             "open-redirect",
             with(app(), json!({"sign_in_redirect": {"url": "//evil.example"}})),

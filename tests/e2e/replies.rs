@@ -77,7 +77,8 @@ fn the_redirect_never_leads_to_another_host_and_never_carries_a_token() {
         assert_eq!(answer.all("set-cookie"), [""; 0], "{text}");
         assert!(location.bytes().all(|byte| byte.is_ascii_graphic()), "{text}: {location}");
     }
-    let answer = navigation("/api/page?access_token=a.b.c&x=1").send(port);
+    let expired = forge::token("user_1", json!({"exp": 1}));
+    let answer = navigation(format!("/api/page?access_token={expired}&x=1")).send(port);
     assert_eq!(location(&answer), "/sign-in?next=/api/page%3Fx%3D1");
 }
 
@@ -91,6 +92,14 @@ fn only_a_navigation_is_redirected() {
         ("no Accept", Request::get("/api/x")),
         ("a POST", Request::new("POST", "/api/x").header("accept", accept)),
         ("a fetch", Request::get("/api/x").header("accept", accept).header("sec-fetch-mode", "cors")),
+        ("a frame", Request::get("/api/x").header("accept", accept).header("sec-fetch-dest", "iframe")),
+        (
+            "jQuery",
+            Request::get("/api/x").header("accept", accept).header("x-requested-with", "XMLHttpRequest"),
+        ),
+        ("htmx", Request::get("/api/x").header("accept", accept).header("hx-request", "true")),
+        ("a prefetch", Request::get("/api/x").header("accept", accept).header("sec-purpose", "prefetch")),
+        ("HTML refused", Request::get("/api/x").header("accept", "text/html;q=0, */*")),
     ] {
         let answer = request.send(port);
         assert_eq!((answer.status, answer.code().as_str()), (401, "missing_token"), "{why}");
@@ -116,6 +125,22 @@ fn a_stripped_failure_says_nothing_but_the_status() {
     }
     let answer = Request::get("/none").send(port);
     assert_eq!((answer.status, answer.text().as_str()), (403, ""));
+    let grpc =
+        Request::new("POST", "/api/x").header("content-type", "application/grpc").bearer("bad").send(port);
+    assert_eq!(grpc.header("grpc-message").unwrap_or_default(), "");
+}
+
+#[test]
+fn what_only_looks_like_grpc_is_refused_in_plain_http() {
+    for content_type in
+        ["application/grpc;charset=utf-8", "Application/gRPC", "application/grpc-web", "application/grpcx"]
+    {
+        let request = Request::new("POST", "/api/x").header("content-type", content_type);
+        for answer in [request.send(envoy().port("app")), http2::send(&request, envoy().port("app-h2"))] {
+            answer.assert_denied(401, "missing_token");
+            assert_eq!(answer.header("cache-control").as_deref(), Some("no-store"), "{content_type}");
+        }
+    }
 }
 
 #[test]
@@ -145,6 +170,7 @@ fn a_grpc_call_is_refused_with_a_grpc_status() {
         ] {
             let answer = http2::send(&request, port);
             assert!(answer.seen().is_none());
+            assert_eq!(answer.header("cache-control").as_deref(), Some("no-store"));
             // "Trailers-Only": HTTP 200 with the status among the headers
             // (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md).
             let status = answer.header("grpc-status").or_else(|| answer.trailer("grpc-status"));

@@ -39,6 +39,7 @@ pub(crate) fn config(more: &Value) -> Value {
 pub(crate) fn provider(secrets: &Value) -> Value {
     json!({
         "secrets": secrets,
+        "from_headers": [{"name": "Authorization", "value_prefix": "Bearer "}],
         "from_cookies": ["jwt-gate"],
         "claim_to_headers": [{"header_name": "x-user-id", "claim_name": "sub", "required": true}],
     })

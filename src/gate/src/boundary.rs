@@ -18,9 +18,28 @@ const NOT_OURS: &[&str] = &[
     "upgrade",
 ];
 
+/// Headers by which frameworks let a client name another path or method: IIS and Symfony (`X-Original-URL`, `X-Rewrite-URL`),
+/// nginx (`X-Original-URI`), and method overrides of Rails, Express, ASP.NET and others.
+pub(crate) const OVERRIDE_HEADERS: &[&str] = &[
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-original-method",
+    "x-original-uri",
+    "x-original-url",
+    "x-override-url",
+    "x-rewrite-url",
+];
+
+/// Whether `name` can name a header (RFC 9110 §5.6.2).
+pub(crate) fn is_header_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}
+
 /// The names that no client may send, folded as [`fold`] does.
 #[derive(Debug, Default)]
-pub(crate) struct Boundary {
+pub struct Boundary {
     folded: Vec<Vec<u8>>,
 }
 
@@ -29,7 +48,10 @@ impl Boundary {
     pub(crate) fn guard(&mut self, name: &str, field: &str) -> Result<(), ConfigError> {
         let token = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
         if !name.starts_with(|first: char| first.is_ascii_alphanumeric()) || !name.bytes().all(token) {
-            return Err(ConfigError::new(field, "is no header name: letters, digits, `-`, `_` and `.` are"));
+            return Err(ConfigError::new(
+                field,
+                "is not a header name that can be used here: letters, digits, `-`, `_` and `.`",
+            ));
         }
         if NOT_OURS.iter().any(|reserved| reserved.eq_ignore_ascii_case(name)) {
             return Err(ConfigError::new(
@@ -45,7 +67,8 @@ impl Boundary {
     }
 
     /// Whether some backend could read `name` as one of the guarded names.
-    pub(crate) fn guards(&self, name: &[u8]) -> bool {
+    #[must_use]
+    pub fn guards(&self, name: &[u8]) -> bool {
         self.folded.iter().any(|folded| {
             folded.len() == name.len() && folded.iter().zip(name).all(|(ours, byte)| *ours == fold(*byte))
         })
@@ -66,7 +89,7 @@ impl Boundary {
 /// A byte of a header name as the most forgiving backend reads it. CGI and WSGI upper-case names and turn
 /// `-` into `_` (RFC 3875 §4.1.18); PHP turns `.` into `_` as well, and older Apaches whatever is no letter
 /// and no digit.
-fn fold(byte: u8) -> u8 {
+pub(crate) fn fold(byte: u8) -> u8 {
     if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }
 }
 

@@ -1,14 +1,16 @@
 //! The decision about a request.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use jwt_gate_token::NumericDate;
 
-use crate::boundary::Boundary;
+use crate::boundary::{Boundary, OVERRIDE_HEADERS};
 use crate::config::{self, Config, ConfigError};
 use crate::denial::Code;
-use crate::location::{Locations, take_off};
-use crate::policy::{Need, Requirement, Rules, Unmet};
+use crate::location::{Found, Locations, take_off, take_off_all};
+use crate::policy::{Need, Requirement, Rules, Target, Unmet, is_canonical};
+use crate::printable::printable;
 use crate::provider::{Identity, Provider, Providers, Session};
 use crate::reply::{Replies, Reply};
 use crate::request::Request;
@@ -19,7 +21,7 @@ pub use crate::location::Edit;
 /// A compiled configuration.
 #[derive(Debug)]
 pub struct Gate {
-    boundary: Boundary,
+    boundary: Rc<Boundary>,
     providers: Providers,
     rules: Rules,
     replies: Replies,
@@ -44,6 +46,8 @@ pub struct Decision {
     pub spoofed: Vec<Vec<u8>>,
     /// Whether it passes.
     pub verdict: Verdict,
+    /// What takes the tokens off a request that is turned away, so that no access log gets them.
+    pub token_removal: Vec<Edit>,
     /// How many tokens were remembered, and how many had to be verified.
     pub cache: (u32, u32),
 }
@@ -64,7 +68,7 @@ pub enum Verdict {
 pub struct Pass {
     /// Whether a token was verified for it.
     pub authenticated: bool,
-    /// `sub`, for access logs.
+    /// `sub`, for access logs: control and direction characters are U+FFFD.
     pub subject: Option<Rc<str>>,
     /// What changes on it, in this order.
     pub edits: Vec<Edit>,
@@ -81,7 +85,7 @@ impl Gate {
         mut config: Config,
         environment: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self, ConfigError> {
-        let boundary = boundary(&config)?;
+        let boundary = Rc::new(boundary(&config)?);
         let stat_prefix = std::mem::take(&mut config.stat_prefix);
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
         if stat_prefix.is_empty() || !stat_prefix.bytes().all(plain) {
@@ -91,9 +95,9 @@ impl Gate {
         let revocations = config.revocation.take();
         let revocations = revocations.map(|config| Revocations::new(config, &providers)).transpose()?;
         Ok(Self {
-            boundary,
             revocations,
-            rules: Rules::new(&mut config, &providers)?,
+            rules: Rules::new(&mut config, &providers, &boundary)?,
+            boundary,
             providers,
             replies: Replies::new(config.strip_failure_response, config.sign_in_redirect)?,
             bypass_cors_preflight: config.bypass_cors_preflight,
@@ -111,20 +115,25 @@ impl Gate {
     /// The same by a clock, which is asked only where there is a token to judge; it may fail to tell the time.
     #[must_use]
     pub fn decide_by(&self, request: &Request, clock: &dyn Fn() -> Option<NumericDate>) -> Decision {
-        let mut session = Session::new(&self.providers, self.watch(), request, clock);
+        let revocations = self.revocations.as_ref().map(|list| (&list.watch, list.signer));
+        let mut session = Session::new(&self.providers, revocations, request, clock);
         let verdict = match self.judge(request, &mut session) {
             _ if session.lacked_time => Verdict::Undecided,
             Ok(pass) => Verdict::Pass(pass),
             Err(code) => Verdict::Refuse(code, self.replies.to(request, code, &self.locations())),
         };
+        let token_removal = match verdict {
+            Verdict::Pass(_) => Vec::new(),
+            _ => take_off_all(&self.locations(), request),
+        };
         let cache = (session.cache_hits, session.cache_misses);
-        Decision { spoofed: self.boundary.spoofed(request), verdict, cache }
+        Decision { spoofed: self.boundary.spoofed(request), token_removal, verdict, cache }
     }
 
-    /// Whether a trailer of this name is one that only the gate may send.
+    /// The names that only the gate may send, in trailers too.
     #[must_use]
-    pub fn guards(&self, name: &[u8]) -> bool {
-        self.boundary.guards(name)
+    pub fn boundary(&self) -> Rc<Boundary> {
+        Rc::clone(&self.boundary)
     }
 
     /// What the names of the counters start with.
@@ -156,56 +165,67 @@ impl Gate {
         pair.is_some_and(|(revocations, watch)| revocations.watch.join(watch))
     }
 
-    /// The request for what is new on the revocation list, where there is one.
+    /// The request for what is new on the revocation list, where there is one; `instant` is in seconds on a clock that only goes
+    /// forward.
     #[must_use]
-    pub fn revocation_call(&self, now: NumericDate) -> Option<Call> {
+    pub fn revocation_call(&self, now: NumericDate, instant: f64) -> Option<Call> {
         let Revocations { watch, signer } = self.revocations.as_ref()?;
-        self.providers.get(*signer).map(|provider| watch.call(provider.keyring(), now))
+        self.providers.get(*signer).map(|provider| watch.call(provider.keyring(), now, instant))
     }
 
     fn judge(&self, request: &Request, session: &mut Session<'_>) -> Result<Pass, Code> {
-        if self.bypass_cors_preflight && request.is_cors_preflight() {
+        if self.bypass_cors_preflight && self.is_bare_preflight(request) {
             return Ok(Pass::default());
         }
-        match self.rules.need(request) {
-            Need::Nothing => Ok(Pass::default()),
-            Need::NoRule => Err(Code::NoRule),
-            Need::Requirement(requirement) => self.pass(request, &meet(requirement, session)?),
-            Need::EveryReading(requirement) => {
-                // Reading closely takes time, which only somebody with a good token may cost us.
-                let mut identities = meet(requirement, session)?;
-                for need in self.rules.needs_of_readings(request) {
-                    let more = match need {
-                        Need::Nothing => continue,
-                        Need::NoRule => return Err(Code::NoRule),
-                        Need::Requirement(requirement) | Need::EveryReading(requirement) => {
-                            meet(requirement, session)?
-                        }
-                    };
-                    for identity in more {
-                        if !identities.iter().any(|known| known.provider() == identity.provider()) {
-                            identities.push(identity);
-                        }
-                    }
-                }
-                self.pass(request, &identities)
+        let mut identities: Vec<Rc<Identity>> = Vec::new();
+        let mut needs = self.rules.needs(request);
+        if let [Need::EveryInterpretation(requirement)] = *needs {
+            // To interpret a request in every way takes time, which only somebody with a good token may cost us.
+            add(&mut identities, meet(requirement, session)?);
+            needs = self.rules.needs_of_interpretations(request);
+        }
+        // First what no token helps against.
+        if needs.iter().any(|need| matches!(need, Need::NoRule)) {
+            return Err(Code::NoRule);
+        }
+        for need in needs {
+            if let Need::Requirement(requirement) | Need::EveryInterpretation(requirement) = need {
+                add(&mut identities, meet(requirement, session)?);
             }
         }
+        self.pass(request, &identities)
     }
 
-    /// Lets `request` pass as `identities`: their tokens leave, their headers come.
+    /// Whether this is a preflight that can pass without a token: to a path that everybody reads alike, and without a token
+    /// in any other place.
+    fn is_bare_preflight(&self, request: &Request) -> bool {
+        request.is_cors_preflight()
+            && is_canonical(Target::new(request.target()).path)
+            && self.locations().iter().all(|locations| locations.find(request) == Found::Nothing)
+    }
+
+    /// Lets `request` pass as `identities`: their tokens leave, those of other providers too, and their headers come.
     fn pass(&self, request: &Request, identities: &[Rc<Identity>]) -> Result<Pass, Code> {
         let mut pass = Pass { authenticated: !identities.is_empty(), ..Pass::default() };
         let provider = |identity: &Rc<Identity>| self.providers.get(identity.provider());
-        let leaving: Vec<&Locations> = identities
-            .iter()
-            .filter_map(provider)
-            .filter(|provider| !provider.forwards())
-            .map(Provider::locations)
-            .collect();
-        pass.edits = take_off(&leaving, request);
+        if pass.authenticated {
+            let leaving: Vec<&Locations> = self
+                .providers
+                .iter()
+                .filter(|provider| !provider.forwards())
+                .map(Provider::locations)
+                .collect();
+            let token = |locations: &&Locations| match locations.find(request) {
+                Found::Token(token) => Some(token),
+                Found::Nothing | Found::Several => None,
+            };
+            // Only of a cookie does it matter whether it holds the token.
+            let tokens: Vec<_> =
+                leaving.iter().filter(|locations| locations.has_cookies()).filter_map(token).collect();
+            pass.edits = take_off(&leaving, &tokens, request);
+        }
         for identity in identities {
-            pass.subject = pass.subject.or_else(|| identity.subject());
+            pass.subject = pass.subject.or_else(|| identity.subject().map(printable_subject));
             if let Some(key) = provider(identity).and_then(Provider::filter_state_key) {
                 pass.filter_state.push((key.to_owned(), identity.payload().as_bytes().to_vec()));
             }
@@ -223,6 +243,23 @@ impl Gate {
 
     fn locations(&self) -> Vec<&Locations> {
         self.providers.iter().map(Provider::locations).collect()
+    }
+}
+
+/// A subject as access logs may show it.
+fn printable_subject(subject: Rc<str>) -> Rc<str> {
+    match printable(&subject) {
+        Cow::Borrowed(_) => subject,
+        Cow::Owned(changed) => changed.into(),
+    }
+}
+
+/// Adds those of `more` whose provider has given none yet.
+fn add(identities: &mut Vec<Rc<Identity>>, more: Vec<Rc<Identity>>) {
+    for identity in more {
+        if !identities.iter().any(|known| known.provider() == identity.provider()) {
+            identities.push(identity);
+        }
     }
 }
 
@@ -268,6 +305,11 @@ fn boundary(config: &Config) -> Result<Boundary, ConfigError> {
     }
     for (index, name) in config.strip_headers.iter().enumerate() {
         boundary.guard(name, &format!("strip_headers[{index}]"))?;
+    }
+    if !config.allow_override_headers {
+        for name in OVERRIDE_HEADERS {
+            boundary.guard(name, "allow_override_headers")?;
+        }
     }
     Ok(boundary)
 }

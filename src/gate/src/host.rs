@@ -13,8 +13,9 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use log::{error, info, warn};
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::{Action, BufferType, ContextType, GrpcStatusCode, LogLevel, MapType};
+use proxy_wasm::types::{Action, BufferType, ContextType, LogLevel, MapType};
 
+use crate::boundary::Boundary;
 use crate::gate::{Edit, Gate, Pass, Verdict};
 use crate::metrics::Metrics;
 use crate::reply::Reply;
@@ -64,9 +65,12 @@ struct Running {
     metrics: Metrics,
 }
 
-/// One request.
+/// One request. It lets go of the plugin when the headers are decided: a stream that lives for days must not keep an old
+/// configuration, with its cache, in memory.
 struct Stream {
     running: Option<Rc<Running>>,
+    /// What trailers are held against.
+    boundary: Option<Rc<Boundary>>,
 }
 
 // === impl Root ===
@@ -84,7 +88,7 @@ impl Context for Root {
         let body = hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, body_size);
         let body = body.ok().flatten();
         let answer = match (status, now()) {
-            (Some(status), Some(now)) => watch.answer(status, &body.unwrap_or_default(), now, instant()),
+            (Some(status), Some(now)) => watch.answer(status, &body.unwrap_or_default(), now),
             _ => watch.failed(),
         };
         match answer {
@@ -140,7 +144,8 @@ impl RootContext for Root {
     }
 
     fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Stream { running: self.running.clone() }))
+        let boundary = self.running.as_ref().map(|running| running.gate.boundary());
+        Some(Box::new(Stream { running: self.running.clone(), boundary }))
     }
 
     fn get_type(&self) -> Option<ContextType> {
@@ -151,7 +156,7 @@ impl RootContext for Root {
 impl Root {
     /// Asks the companion what is new.
     fn call(&mut self, running: &Running) {
-        let Some(call) = now().and_then(|now| running.gate.revocation_call(now)) else { return };
+        let Some(call) = now().and_then(|now| running.gate.revocation_call(now, instant())) else { return };
         let headers = call.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let timeout = Duration::from_millis(call.timeout_ms.into());
         self.calling =
@@ -171,6 +176,11 @@ impl Root {
                 "jwt-gate: revocations are stale, {} calls have failed; good tokens {} (when_stale)",
                 watch.failures(),
                 if allowed { "pass meanwhile" } else { "are refused meanwhile" }
+            ),
+            Some(Change::Full) => error!(
+                "jwt-gate: the revocation list is full ({} entries): tokens that are revoked from now on pass until \
+                 older entries expire; shorten the tokens' lifetime, or give each companion fewer users",
+                watch.entries()
             ),
             None => {}
         }
@@ -204,29 +214,32 @@ fn now() -> Option<f64> {
 impl Context for Stream {}
 
 impl HttpContext for Stream {
-    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
-        let Some(running) = &self.running else { return unavailable() };
+    fn on_http_request_headers(&mut self, _: usize, end_of_stream: bool) -> Action {
+        let Some(running) = self.running.take() else { return unavailable() };
         let Some(request) = map::get(MapType::HttpRequestHeaders).and_then(Request::from_map) else {
             return unavailable();
         };
+        let request = request.with_body(!end_of_stream);
         let decision = running.gate.decide_by(&request, &now);
         if !decision.spoofed.iter().all(|name| remove(MapType::HttpRequestHeaders, name)) {
             return unavailable();
         }
+        // A token that could not be taken off leaves the request refused all the same; only a log line is richer then.
+        let _ = apply(&decision.token_removal);
         running.metrics.cache(decision.cache);
         match decision.verdict {
-            Verdict::Pass(pass) => self.pass(running, pass),
-            Verdict::Refuse(code, reply) => refuse(running, code, &reply),
+            Verdict::Pass(pass) => pass_on(&running, &pass),
+            Verdict::Refuse(code, reply) => refuse(&running, code, &reply),
             Verdict::Undecided => unavailable(),
         }
     }
 
     fn on_http_request_trailers(&mut self, _: usize) -> Action {
-        let Some(running) = &self.running else { return unavailable() };
+        let Some(boundary) = &self.boundary else { return unavailable() };
         let Some(trailers) = map::get(MapType::HttpRequestTrailers).and_then(Request::from_map) else {
             return unavailable();
         };
-        let mut spoofed = trailers.names().filter(|name| running.gate.guards(name));
+        let mut spoofed = trailers.names().filter(|name| boundary.guards(name));
         if !spoofed.all(|name| remove(MapType::HttpRequestTrailers, name)) {
             return unavailable();
         }
@@ -234,29 +247,32 @@ impl HttpContext for Stream {
     }
 }
 
-impl Stream {
-    fn pass(&self, running: &Running, pass: Pass) -> Action {
-        for edit in &pass.edits {
-            let (name, value) = match edit {
-                Edit::Remove(name) => (name, None),
-                Edit::Set(name, value) => (name, Some(&**value)),
-            };
-            if hostcalls::set_map_value_bytes(MapType::HttpRequestHeaders, name, value).is_err() {
-                return unavailable();
-            }
-        }
-        for (key, value) in &pass.filter_state {
-            remember(key, value);
-        }
-        if running.gate.tells_decisions() {
-            if let Some(subject) = &pass.subject {
-                remember(SUBJECT_PROPERTY, subject.as_bytes());
-            }
-            remember(CODE_PROPERTY, if pass.authenticated { b"allowed" } else { b"public" });
-        }
-        running.metrics.passed(pass.authenticated);
-        Action::Continue
+fn pass_on(running: &Running, pass: &Pass) -> Action {
+    if !apply(&pass.edits) {
+        return unavailable();
     }
+    for (key, value) in &pass.filter_state {
+        remember(key, value);
+    }
+    if running.gate.tells_decisions() {
+        if let Some(subject) = &pass.subject {
+            remember(SUBJECT_PROPERTY, subject.as_bytes());
+        }
+        remember(CODE_PROPERTY, if pass.authenticated { b"allowed" } else { b"public" });
+    }
+    running.metrics.passed(pass.authenticated);
+    Action::Continue
+}
+
+/// Changes the request's headers; whether all changes were made.
+fn apply(edits: &[Edit]) -> bool {
+    edits.iter().all(|edit| {
+        let (name, value) = match edit {
+            Edit::Remove(name) => (name, None),
+            Edit::Set(name, value) => (name, Some(&**value)),
+        };
+        hostcalls::set_map_value_bytes(MapType::HttpRequestHeaders, name, value).is_ok()
+    })
 }
 
 fn refuse(running: &Running, code: Code, reply: &Reply) -> Action {
@@ -264,20 +280,8 @@ fn refuse(running: &Running, code: Code, reply: &Reply) -> Action {
         remember(CODE_PROPERTY, code.as_str().as_bytes());
     }
     running.metrics.denied(code);
-    let sent = match reply {
-        Reply::Http { status, headers, body } => {
-            let headers = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-            hostcalls::send_http_response(*status, headers, Some(body.as_bytes()))
-        }
-        Reply::Grpc { status, message } => {
-            let status = match status {
-                16 => GrpcStatusCode::Unauthenticated,
-                14 => GrpcStatusCode::Unavailable,
-                _ => GrpcStatusCode::PermissionDenied,
-            };
-            hostcalls::send_grpc_response(status, Some(message), Vec::new())
-        }
-    };
+    let headers = reply.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let sent = hostcalls::send_http_response(reply.status, headers, Some(reply.body.as_bytes()));
     // Paused, the request goes nowhere, even if the answer could not be sent.
     sent.map_or(Action::Pause, |()| Action::Pause)
 }

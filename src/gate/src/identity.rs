@@ -6,8 +6,12 @@ use std::rc::Rc;
 use jwt_gate_token::{Claim, Refusal, VerifiedClaims, base64url_encode};
 use serde_json::{Number, Value};
 
-use crate::config::{ClaimToHeader, ConfigError};
+use crate::boundary::fold;
+use crate::claim_place::ClaimPlace;
+use crate::config::{ClaimEncoding, ClaimToHeader, ConfigError};
 use crate::location::Edit;
+use crate::percent::percent_encoded;
+use crate::printable::is_unprintable;
 
 /// The longest header value that is made of a claim, in bytes.
 const MAX_VALUE_BYTES: usize = 4096;
@@ -22,30 +26,38 @@ pub(crate) struct IdentityHeaders {
 #[derive(Debug)]
 struct ClaimHeader {
     header: Rc<str>,
-    claim: String,
+    claim: ClaimPlace,
     required: bool,
+    encoding: ClaimEncoding,
 }
 
 impl IdentityHeaders {
     pub(crate) fn new(claims: Vec<ClaimToHeader>, payload: String, field: &str) -> Result<Self, ConfigError> {
-        for (index, claim) in claims.iter().enumerate() {
-            if claim.claim_name.is_empty() {
-                let field = format!("{field}.claim_to_headers[{index}].claim_name");
-                return Err(ConfigError::new(field, "is empty"));
+        let mut headers = Vec::with_capacity(claims.len());
+        let mut names: Vec<Vec<u8>> = Vec::new();
+        let mut check_new = |name: &str, field: String| {
+            let folded: Vec<u8> = name.bytes().map(fold).collect();
+            if names.contains(&folded) {
+                return Err(ConfigError::new(field, "is duplicated: backends read both names as one"));
             }
-            let mut before = claims.iter().take(index);
-            if before.any(|other| other.header_name.eq_ignore_ascii_case(&claim.header_name)) {
-                let field = format!("{field}.claim_to_headers[{index}].header_name");
-                return Err(ConfigError::new(field, "is there twice"));
-            }
-        }
-        let header = |ClaimToHeader { header_name, claim_name, required }| ClaimHeader {
-            header: header_name.to_ascii_lowercase().into(),
-            claim: claim_name,
-            required,
+            names.push(folded);
+            Ok(())
         };
+        for (index, claim) in claims.into_iter().enumerate() {
+            let field = format!("{field}.claim_to_headers[{index}]");
+            check_new(&claim.header_name, format!("{field}.header_name"))?;
+            headers.push(ClaimHeader {
+                header: claim.header_name.to_ascii_lowercase().into(),
+                claim: ClaimPlace::new(claim.claim_name, claim.claim_path, &format!("{field}.claim_name"))?,
+                required: claim.required,
+                encoding: claim.encoding,
+            });
+        }
+        if !payload.is_empty() {
+            check_new(&payload, format!("{field}.forward_payload_header"))?;
+        }
         Ok(Self {
-            claims: claims.into_iter().map(header).collect(),
+            claims: headers,
             payload: Some(payload.to_ascii_lowercase().into()).filter(|name: &Rc<str>| !name.is_empty()),
         })
     }
@@ -60,8 +72,9 @@ impl IdentityHeaders {
         let mut headers = Vec::with_capacity(self.claims.len().saturating_add(1));
         let mut set =
             |header, value: &str| headers.push(Edit::Set(Rc::clone(header), value.as_bytes().into()));
-        for ClaimHeader { header, claim, required } in &self.claims {
-            match claims.get(claim).map(text).transpose()?.filter(|value| !value.is_empty()) {
+        for ClaimHeader { header, claim, required, encoding } in &self.claims {
+            let claim = claim.of_verified(claims).filter(|claim| !is_empty(*claim));
+            match claim.map(|claim| encoded(claim, *encoding)).transpose()? {
                 Some(value) if is_header_value(&value) => set(header, &value),
                 Some(_) => return Err(Refusal::Claim),
                 None if *required => return Err(Refusal::Claim),
@@ -75,28 +88,100 @@ impl IdentityHeaders {
     }
 }
 
-/// A claim as text: strings as they are, arrays joined with `,`, other values as compact JSON, null as if it
-/// were absent. An item that holds a comma would come out as two; it is refused.
-fn text(claim: Claim<'_>) -> Result<Cow<'_, str>, Refusal> {
+/// Whether a claim says nothing, as one that is absent: null, an empty string, an empty array.
+fn is_empty(claim: Claim<'_>) -> bool {
+    match claim {
+        Claim::Text(text) => text.is_empty(),
+        Claim::Other(Value::Null) => true,
+        Claim::Other(Value::Array(items)) => items.is_empty(),
+        _ => false,
+    }
+}
+
+/// A claim's value in `encoding`, without loss: what cannot be written so is refused.
+fn encoded(claim: Claim<'_>, encoding: ClaimEncoding) -> Result<Cow<'_, str>, Refusal> {
+    match encoding {
+        ClaimEncoding::Raw => text(claim),
+        ClaimEncoding::Percent => match claim {
+            Claim::Other(Value::Array(items)) if items.iter().all(is_scalar) => {
+                let item = |item| Ok(percent_encoded(lossless(Claim::from(item))?.as_bytes(), ""));
+                let items = items.iter().map(item).collect::<Result<Vec<_>, _>>()?;
+                // An empty item would be no item.
+                if items.iter().any(String::is_empty) {
+                    Err(Refusal::Claim)
+                } else {
+                    Ok(items.join(",").into())
+                }
+            }
+            other => Ok(percent_encoded(lossless(other)?.as_bytes(), "").into()),
+        },
+        ClaimEncoding::Json => match claim {
+            Claim::Text(text) => Ok(ascii_json(&Value::from(text).to_string()).into()),
+            other => Ok(ascii_json(&lossless(other)?).into()),
+        },
+        ClaimEncoding::Base64url => Ok(base64url_encode(lossless(claim)?.as_bytes()).into()),
+    }
+}
+
+/// A string as it is, any other value as compact JSON with every number exact.
+fn lossless(claim: Claim<'_>) -> Result<Cow<'_, str>, Refusal> {
     match claim {
         Claim::Text(text) => Ok(text.into()),
         Claim::Whole(number) => Ok(number.to_string().into()),
-        Claim::Other(Value::Null) => Ok(Cow::default()),
-        Claim::Other(Value::Number(number)) if !is_exact(number) => Err(Refusal::Claim),
+        Claim::Other(value) if !all_exact(value) => Err(Refusal::Claim),
+        Claim::Other(value) => Ok(value.to_string().into()),
+    }
+}
+
+/// JSON in ASCII: every other character as an escape (RFC 8259 §7).
+fn ascii_json(json: &str) -> String {
+    let mut ascii = String::with_capacity(json.len());
+    for letter in json.chars() {
+        if letter.is_ascii() && !letter.is_ascii_control() {
+            ascii.push(letter);
+        } else {
+            let mut units = [0; 2];
+            for unit in letter.encode_utf16(&mut units) {
+                ascii.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+    ascii
+}
+
+/// A claim as text: strings as they are, an array's items joined with `,`, null as if it were absent. Backends split such a
+/// header at its commas, so an item that holds one, and everything whose JSON would, is refused: objects and nested arrays
+/// need another encoding.
+fn text(claim: Claim<'_>) -> Result<Cow<'_, str>, Refusal> {
+    match claim {
+        Claim::Other(Value::Object(_)) => Err(Refusal::Claim),
         Claim::Other(Value::Array(items)) => {
             let items = items.iter().map(item).collect::<Result<Vec<_>, _>>()?;
             Ok(items.join(",").into())
         }
-        Claim::Other(other) => Ok(other.to_string().into()),
+        other => lossless(other),
     }
 }
 
-fn item(value: &Value) -> Result<String, Refusal> {
+fn item(value: &Value) -> Result<Cow<'_, str>, Refusal> {
     match value {
         Value::String(text) if text.is_empty() || text.contains(',') => Err(Refusal::Claim),
-        Value::String(text) => Ok(text.clone()),
-        Value::Number(number) if !is_exact(number) => Err(Refusal::Claim),
-        other => Ok(other.to_string()),
+        other if is_scalar(other) => lossless(Claim::from(other)),
+        _ => Err(Refusal::Claim),
+    }
+}
+
+fn is_scalar(value: &Value) -> bool {
+    !value.is_array() && !value.is_object()
+}
+
+/// Whether every number in `value` is exact, at any depth.
+fn all_exact(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => is_exact(number),
+        Value::Array(items) => items.iter().all(all_exact),
+        Value::Object(members) => members.values().all(all_exact),
+        _ => true,
     }
 }
 
@@ -108,17 +193,17 @@ fn is_exact(number: &Number) -> bool {
     !number.is_f64() || number.as_f64().is_some_and(|value| value.abs() < WHOLE)
 }
 
-/// Whether `value` arrives at a backend as it is (RFC 9110 §5.5): no control character, no white space at
-/// either end (a recipient drops it, so ` root` would become `root`), not over 4 KiB.
+/// Whether `value` arrives at a backend as it is (RFC 9110 §5.5) and reads as it is: no control or direction character, no
+/// white space at either end (a recipient drops it, so ` root` would become `root`), not over 4 KiB.
 fn is_header_value(value: &str) -> bool {
-    value.len() <= MAX_VALUE_BYTES
-        && !value.bytes().any(|byte| byte.is_ascii_control())
-        && value.trim() == value
+    value.len() <= MAX_VALUE_BYTES && !value.contains(is_unprintable) && value.trim() == value
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::percent::percent_decoded;
+    use jwt_gate_token::base64url_decode;
     use serde_json::json;
 
     fn of(claim: &Value) -> Result<Cow<'_, str>, Refusal> {
@@ -135,9 +220,6 @@ mod tests {
             (json!(true), "true"),
             (json!(1.5), "1.5"),
             (json!(["a", "b", 3, null]), "a,b,3,null"),
-            (json!({"b": 1, "a": [2]}), r#"{"a":[2],"b":1}"#),
-            (json!([]), ""),
-            (json!(null), ""),
         ] {
             assert_eq!(of(&claim).as_deref(), Ok(expected));
         }
@@ -151,14 +233,77 @@ mod tests {
         assert_eq!(of(&json!(u64::MAX)).as_deref(), Ok("18446744073709551615"));
         assert_eq!(of(&json!(["a,b"])), Err(Refusal::Claim));
         assert_eq!(of(&json!(["a", ""])), Err(Refusal::Claim));
+        for nested in [
+            json!([{"n": "x,admin,y"}]),
+            json!([["a,admin,b"]]),
+            json!({"a": "x,admin,y"}),
+            json!({"b": 1, "a": [2]}),
+            json!([[9_007_199_254_740_991.0]]),
+        ] {
+            assert_eq!(of(&nested), Err(Refusal::Claim), "{nested}");
+        }
+        assert!([json!([]), json!(null), json!("")].iter().all(|claim| is_empty(Claim::from(claim))));
+        assert!(!is_empty(Claim::from(&json!({}))) && !is_empty(Claim::from(&json!(0))));
+    }
+
+    #[test]
+    fn every_other_encoding_is_ascii_and_can_be_read_back() {
+        let claims = [
+            json!("Zoë 张 \u{1f600},x%\n\u{202e} "),
+            json!(["CN=Admins,OU=G", "b"]),
+            json!({"a": [1, {"b": "x,y"}], "ü": null}),
+            json!([["a,admin,b"], 7]),
+            json!(true),
+            json!(u64::MAX),
+        ];
+        for claim in &claims {
+            let of = |encoding| encoded(Claim::from(claim), encoding).unwrap().into_owned();
+            let json = of(ClaimEncoding::Json);
+            assert_eq!(&serde_json::from_str::<Value>(&json).unwrap(), claim);
+            let bytes = base64url_decode(of(ClaimEncoding::Base64url).as_bytes()).unwrap();
+            let text = String::from_utf8(bytes).unwrap();
+            let plain = claim.as_str().map_or_else(|| claim.to_string(), str::to_owned);
+            assert_eq!(text, plain);
+            let percent = of(ClaimEncoding::Percent);
+            let decoded: Vec<String> = percent
+                .split(',')
+                .map(|item| String::from_utf8(percent_decoded(item.as_bytes()).into_owned()).unwrap())
+                .collect();
+            match claim {
+                Value::Array(items) if items.iter().all(Value::is_string) => {
+                    assert_eq!(json!(decoded), *claim)
+                }
+                _ => assert_eq!(decoded, [plain]),
+            }
+            for value in [json, percent] {
+                assert!(value.is_ascii() && is_header_value(&value), "{value}");
+            }
+        }
+        for inexact in [json!({"id": 9_007_199_254_740_991.0}), json!([[1e30]])] {
+            for encoding in [ClaimEncoding::Json, ClaimEncoding::Base64url, ClaimEncoding::Percent] {
+                assert_eq!(encoded(Claim::from(&inexact), encoding), Err(Refusal::Claim));
+            }
+        }
     }
 
     #[test]
     fn what_a_backend_would_not_receive_as_it_is_is_no_header_value() {
-        for value in ["a", "a b", "é", "a\u{80}"] {
+        for value in ["a", "a b", "é", "Zoë 张"] {
             assert!(is_header_value(value), "{value:?}");
         }
-        for value in [" a", "a ", "\u{a0}a", "a\nb", "a\r\nx-user-id: root", "a\0", "a\tb", "a\u{7f}"] {
+        for value in [
+            " a",
+            "a ",
+            "\u{a0}a",
+            "a\nb",
+            "a\r\nx-user-id: root",
+            "a\0",
+            "a\tb",
+            "a\u{7f}",
+            "a\u{80}",
+            "a\u{85}b",
+            "a\u{202e}b",
+        ] {
             assert!(!is_header_value(value), "{value:?}");
         }
         assert!(is_header_value(&"a".repeat(4096)) && !is_header_value(&"a".repeat(4097)));

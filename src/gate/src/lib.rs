@@ -15,6 +15,7 @@
 
 mod boundary;
 mod cache;
+mod claim_place;
 mod denial;
 mod gate;
 #[cfg(target_arch = "wasm32")]
@@ -23,13 +24,16 @@ mod identity;
 mod location;
 #[cfg(target_arch = "wasm32")]
 mod metrics;
+mod percent;
 mod policy;
+mod printable;
 mod provider;
 mod reply;
 mod request;
 mod revocation;
 mod secrets;
 
+pub use boundary::Boundary;
 pub use denial::Code;
 pub use gate::{Decision, Edit, Gate, Pass, Verdict};
 pub use jwt_gate_config as config;

@@ -3,10 +3,12 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use jwt_gate_token::position;
+use jwt_gate_token::{base64url_decode, json, position};
 
+use crate::boundary::is_header_name;
 use crate::config::{ConfigError, HeaderLocation};
-use crate::policy::{Target, percent_decoded};
+use crate::percent::percent_decoded;
+use crate::policy::Target;
 use crate::request::{Request, same_but_for_case};
 
 /// Where a provider's tokens may be, in the order in which they are looked for.
@@ -48,6 +50,13 @@ pub enum Edit {
 // === impl Edit ===
 
 impl Edit {
+    /// The header that changes.
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Remove(name) | Self::Set(name, _) => name,
+        }
+    }
+
     /// Whether both set the same header.
     pub(crate) fn sets_what(&self, other: &Self) -> bool {
         matches!((self, other), (Self::Set(one, _), Self::Set(another, _)) if one == another)
@@ -57,44 +66,49 @@ impl Edit {
 // === impl Locations ===
 
 impl Locations {
+    /// The locations that are configured; where none is, `Authorization` with `Bearer `.
     pub(crate) fn new(
-        headers: Vec<HeaderLocation>,
+        mut headers: Vec<HeaderLocation>,
         cookies: Vec<String>,
         params: Vec<String>,
         field: &str,
     ) -> Result<Self, ConfigError> {
+        if headers.is_empty() && cookies.is_empty() && params.is_empty() {
+            let (name, value_prefix) = ("Authorization".to_owned(), "Bearer ".to_owned());
+            headers.push(HeaderLocation { name, value_prefix });
+        }
         for (index, header) in headers.iter().enumerate() {
-            if header.name.is_empty()
-                || header.name.starts_with(':')
-                || header.name.eq_ignore_ascii_case("cookie")
-            {
-                let field = format!("{field}.from_headers[{index}].name");
-                return Err(ConfigError::new(field, "is no header that can hold a token"));
+            let field = |member: &str| format!("{field}.from_headers[{index}].{member}");
+            let reserved = ["cookie", "host"].iter().any(|name| header.name.eq_ignore_ascii_case(name));
+            if !is_header_name(&header.name) || reserved {
+                return Err(ConfigError::new(field("name"), "is not a header that can hold a token"));
             }
             if header.value_prefix.contains(',')
                 || header.value_prefix.starts_with(|c: char| c.is_ascii_whitespace())
             {
-                let field = format!("{field}.from_headers[{index}].value_prefix");
                 let message =
                     "is never found: it holds a comma, which separates values, or begins with white space";
-                return Err(ConfigError::new(field, message));
+                return Err(ConfigError::new(field("value_prefix"), message));
+            }
+            if is_protocol_list(&header.name) && header.value_prefix.is_empty() {
+                let message = "is needed: without it every protocol would be taken for a token";
+                return Err(ConfigError::new(field("value_prefix"), message));
             }
         }
-        for (list, names) in [("from_cookies", &cookies), ("from_params", &params)] {
-            if let Some(index) =
-                names.iter().position(|name| name.is_empty() || name.contains([';', '=', '&', ' ']))
-            {
-                return Err(ConfigError::new(
-                    format!("{field}.{list}[{index}]"),
-                    "is no name that can be used there",
-                ));
-            }
-        }
-        if headers.is_empty() && cookies.is_empty() && params.is_empty() {
+        // RFC 6265 §4.1.1: the name of a cookie is a token, as that of a header.
+        if let Some(index) = cookies.iter().position(|name| !is_header_name(name)) {
             return Err(ConfigError::new(
-                field,
-                "has no location: from_headers, from_cookies or from_params is needed",
+                format!("{field}.from_cookies[{index}]"),
+                "is not the name of a cookie",
             ));
+        }
+        let is_param = |name: &String| {
+            !name.is_empty()
+                && name.chars().all(|c| !c.is_control() && !c.is_whitespace() && !"&=#;".contains(c))
+        };
+        if let Some(index) = params.iter().position(|name| !is_param(name)) {
+            let message = "is not the name of a query parameter";
+            return Err(ConfigError::new(format!("{field}.from_params[{index}]"), message));
         }
         let lower = |HeaderLocation { name, value_prefix }| HeaderToken {
             name: name.to_ascii_lowercase().into(),
@@ -106,6 +120,11 @@ impl Locations {
     /// The names of the headers that may hold a token.
     pub(crate) fn header_names(&self) -> impl Iterator<Item = &str> {
         self.headers.iter().map(|header| &*header.name)
+    }
+
+    /// Whether a cookie may hold the token.
+    pub(crate) fn has_cookies(&self) -> bool {
+        !self.cookies.is_empty()
     }
 
     /// The first location that holds a token decides.
@@ -141,6 +160,10 @@ fn pieces<'request>(request: &'request Request, name: &str) -> impl Iterator<Ite
 }
 
 fn in_header<'request>(request: &'request Request, header: &HeaderToken) -> Found<'request> {
+    if is_protocol_list(&header.name) {
+        let tokens = pieces(request, &header.name).filter_map(|piece| after_prefix(piece, &header.prefix));
+        return one_of(tokens.map(Cow::Borrowed));
+    }
     let mut holds_token = false;
     // A second value of another kind (`Basic …` beside `Bearer …`) is another identity, not a comment.
     let found = one_of(pieces(request, &header.name).map(|piece| {
@@ -153,6 +176,12 @@ fn in_header<'request>(request: &'request Request, header: &HeaderToken) -> Foun
     if holds_token { found } else { Found::Nothing }
 }
 
+/// Whether a header lists the subprotocols of a WebSocket (RFC 6455 §11.3.4). Browsers can set no other header on its
+/// handshake, so clients put a token among them (`bearer.eyJ…, chat`); the others are no tokens, and stay.
+fn is_protocol_list(name: &str) -> bool {
+    name.eq_ignore_ascii_case("sec-websocket-protocol")
+}
+
 /// Whether the header holds a token.
 fn holds(request: &Request, header: &HeaderToken) -> bool {
     // Where one stands at the beginning, as usual, it does not matter what follows; before a comma there is none.
@@ -161,11 +190,15 @@ fn holds(request: &Request, header: &HeaderToken) -> bool {
         || pieces(request, &header.name).any(|piece| after_prefix(piece, &header.prefix).is_some())
 }
 
-/// What follows `prefix` in `value`, in whatever case the prefix is written; `None` where nothing does.
+/// What follows `prefix` in `value`, in whatever case the prefix is written; `None` where nothing does. A space at the end
+/// of the prefix stands for any white space: backends split `Bearer<TAB>token` there too.
 fn after_prefix<'value>(value: &'value [u8], prefix: &str) -> Option<&'value [u8]> {
     let (start, rest) = value.split_at_checked(prefix.len())?;
     let rest = rest.trim_ascii();
-    (same_but_for_case(start, prefix.as_bytes()) && !rest.is_empty()).then_some(rest)
+    let prefix = prefix.as_bytes();
+    let is_prefix = same_but_for_case(start, prefix)
+        || matches!((start, prefix), ([start @ .., b'\t'], [word @ .., b' ']) if start.eq_ignore_ascii_case(word));
+    (is_prefix && !rest.is_empty()).then_some(rest)
 }
 
 /// The pairs of all `Cookie` headers as they stand between their semicolons (RFC 6265 §4.2.1).
@@ -176,8 +209,7 @@ fn cookie_pairs(request: &Request) -> impl Iterator<Item = &[u8]> {
 fn in_cookie<'request>(request: &'request Request, name: &str) -> Found<'request> {
     let values = cookie_pairs(request).filter_map(|pair| {
         let (candidate, value) = split_pair(pair);
-        let unquoted = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
-        (candidate == name.as_bytes()).then_some(Cow::Borrowed(unquoted.unwrap_or(value)))
+        (candidate == name.as_bytes()).then_some(Cow::Borrowed(unquoted(value)))
     });
     one_of(values)
 }
@@ -198,23 +230,40 @@ fn in_query<'request>(request: &'request Request, name: &str) -> Found<'request>
     one_of(values)
 }
 
-/// The edits that take the tokens of all `locations` off the request, and leave every other byte of `Cookie`
-/// and query.
-pub(crate) fn take_off(locations: &[&Locations], request: &Request) -> Vec<Edit> {
+/// The edits that take the tokens of a passing request off all `locations`, and leave every other byte of `Cookie` and
+/// query. A cookie leaves where it holds one of `tokens`, or any other JWT: a backend may have a cookie of the same name.
+pub(crate) fn take_off(locations: &[&Locations], tokens: &[Cow<'_, [u8]>], request: &Request) -> Vec<Edit> {
+    take_off_where(locations, request, |value| {
+        let value = unquoted(value);
+        tokens.iter().any(|token| **token == *value) || is_jwt(value)
+    })
+}
+
+/// The edits that take everything that may be a token off a request that is refused, before an access log sees it.
+pub(crate) fn take_off_all(locations: &[&Locations], request: &Request) -> Vec<Edit> {
+    take_off_where(locations, request, |_| true)
+}
+
+fn take_off_where(
+    locations: &[&Locations],
+    request: &Request,
+    is_token: impl Fn(&[u8]) -> bool,
+) -> Vec<Edit> {
     // As many as most requests take: the token leaves, a few headers come.
     let mut edits = Vec::with_capacity(4);
     for header in locations.iter().flat_map(|locations| &locations.headers) {
-        let edit = Edit::Remove(Rc::clone(&header.name));
-        if holds(request, header) && !edits.contains(&edit) {
-            edits.push(edit);
+        if holds(request, header) && !edits.iter().any(|edit: &Edit| edit.name() == &*header.name) {
+            edits.push(without_token(locations, request, header));
         }
     }
-    let is_cookie =
-        |name: &[u8]| locations.iter().any(|l| l.cookies.iter().any(|cookie| cookie.as_bytes() == name));
-    if cookie_pairs(request).any(|pair| is_cookie(split_pair(pair).0)) {
+    let is_cookie = |pair: &[u8]| {
+        let (name, value) = split_pair(pair);
+        locations.iter().any(|l| l.cookies.iter().any(|cookie| cookie.as_bytes() == name)) && is_token(value)
+    };
+    if cookie_pairs(request).any(is_cookie) {
         // Several fields become one, with the separator of RFC 9113 §8.2.3.
         let without = |field: &[u8]| {
-            let pairs = field.split(|byte| *byte == b';').filter(|pair| !is_cookie(split_pair(pair).0));
+            let pairs = field.split(|byte| *byte == b';').filter(|pair| !is_cookie(pair));
             pairs.collect::<Vec<_>>().join(&b';').trim_ascii().to_vec()
         };
         let fields = request.values("cookie").map(without).filter(|field| !field.is_empty());
@@ -229,6 +278,43 @@ pub(crate) fn take_off(locations: &[&Locations], request: &Request) -> Vec<Edit>
         edits.push(Edit::Set(":path".into(), target.into()));
     }
     edits
+}
+
+/// Takes the tokens of `locations` off a header that holds one.
+fn without_token(locations: &[&Locations], request: &Request, header: &HeaderToken) -> Edit {
+    if !is_protocol_list(&header.name) {
+        return Edit::Remove(Rc::clone(&header.name));
+    }
+    let of_same_name = || {
+        let headers = locations.iter().flat_map(|locations| &locations.headers);
+        headers.filter(|other| other.name == header.name)
+    };
+    let kept: Vec<&[u8]> = pieces(request, &header.name)
+        .filter(|piece| !of_same_name().any(|header| after_prefix(piece, &header.prefix).is_some()))
+        .collect();
+    if kept.is_empty() {
+        Edit::Remove(Rc::clone(&header.name))
+    } else {
+        Edit::Set(Rc::clone(&header.name), kept.join(&b", "[..]).into())
+    }
+}
+
+/// A cookie's value without the quotes that may stand around it (RFC 6265 §4.1.1).
+fn unquoted(value: &[u8]) -> &[u8] {
+    value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value)
+}
+
+/// Whether `value` has the form of a JWT (RFC 7519 §3, RFC 7515 §3.1): three parts, of which the first is a header with an
+/// `alg`. A Flask session has three parts too, but no such header.
+fn is_jwt(value: &[u8]) -> bool {
+    let mut parts = value.split(|byte| *byte == b'.');
+    let (Some(header), Some(_), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return false;
+    };
+    base64url_decode(header)
+        .and_then(|header| json::parse(&header).ok())
+        .is_some_and(|header| header.get("alg").is_some())
 }
 
 /// `target` without the parameters that hold tokens; `None` where it has none of them.
@@ -320,8 +406,9 @@ mod tests {
 
     #[test]
     fn taking_a_token_off_keeps_every_other_byte() {
-        let take =
-            |headers: &[(&str, &str)]| take_off(&[&locations(&["session"], &["token"])], &request(headers));
+        let take = |headers: &[(&str, &str)]| {
+            take_off_all(&[&locations(&["session"], &["token"])], &request(headers))
+        };
         let set = |name: &str, value: &str| vec![Edit::Set(name.into(), value.as_bytes().into())];
         assert_eq!(take(&[("authorization", "Bearer a")]), [Edit::Remove("authorization".into())]);
         assert_eq!(take(&[("authorization", "Basic a")]), []);
@@ -336,5 +423,46 @@ mod tests {
         assert_eq!(take(&[(":path", "/a?b=%20&token=x&&c=?")]), set(":path", "/a?b=%20&&c=?"));
         assert_eq!(take(&[(":path", "/a?%74oken=x&b")]), set(":path", "/a?b"));
         assert_eq!(take(&[(":path", "/token=x?b")]), []);
+    }
+    #[test]
+    fn only_a_cookie_that_holds_a_token_leaves_a_request_that_passes() {
+        let take = |cookie: &str| {
+            let locations = locations(&["__Host-session", "session"], &[]);
+            take_off(&[&locations], &[Cow::Borrowed(b"a.b.c")], &request(&[("cookie", cookie)]))
+        };
+        let set = |value: &str| vec![Edit::Set("cookie".into(), value.as_bytes().into())];
+        // A Flask session (itsdangerous): payload, time, signature.
+        let flask = "session=eyJ1c2VyIjoxfQ.ZxYzAA.c2ln";
+        assert_eq!(take(&format!("__Host-session=a.b.c; {flask}; a=1")), set(&format!("{flask}; a=1")));
+        assert_eq!(take("__Host-session=\"a.b.c\"; a=1"), set("a=1"));
+        assert_eq!(take("__Host-session=a.b.c; session=a.b.c"), [Edit::Remove("cookie".into())]);
+        // Another JWT could be taken for the one that was judged: {"alg":"HS256"}.
+        assert_eq!(take("__Host-session=a.b.c; session=eyJhbGciOiJIUzI1NiJ9.e30.c2ln; a=1"), set("a=1"));
+        assert_eq!(take("session=; a=1"), []);
+    }
+
+    #[test]
+    fn the_token_among_websocket_protocols_is_the_one_with_the_prefix() {
+        let header = HeaderLocation { name: "Sec-WebSocket-Protocol".into(), value_prefix: "bearer.".into() };
+        let locations = Locations::new(vec![header], Vec::new(), Vec::new(), "f").unwrap();
+        let asks = request(&[("sec-websocket-protocol", "chat, bearer.a.b.c, v2")]);
+        assert_eq!(locations.find(&asks), Found::Token(Cow::Borrowed(b"a.b.c")));
+        let kept = vec![Edit::Set("sec-websocket-protocol".into(), b"chat, v2"[..].into())];
+        assert_eq!(take_off(&[&locations], &[], &asks), kept);
+        let without = request(&[("sec-websocket-protocol", "chat, v2")]);
+        assert_eq!(locations.find(&without), Found::Nothing);
+        let two = request(&[("sec-websocket-protocol", "bearer.a, bearer.b")]);
+        assert_eq!(locations.find(&two), Found::Several);
+    }
+
+    #[test]
+    fn authorization_is_the_default_only_where_no_location_is_given() {
+        let locations = |cookies: &[&str]| {
+            let cookies = cookies.iter().map(|name| (*name).to_owned()).collect();
+            Locations::new(Vec::new(), cookies, Vec::new(), "f").unwrap()
+        };
+        let bearer = request(&[("authorization", "Bearer a.b.c")]);
+        assert_eq!(locations(&[]).find(&bearer), Found::Token(Cow::Borrowed(b"a.b.c")));
+        assert_eq!(locations(&["session"]).find(&bearer), Found::Nothing);
     }
 }

@@ -1,6 +1,6 @@
 //! Counters, as Envoy shows them: `wasmcustom.jwt_gate.allowed` and so on.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::MetricType;
@@ -25,6 +25,7 @@ pub(crate) struct Metrics {
 struct RevocationMetrics {
     entries: Option<u32>,
     age_ms: Option<u32>,
+    full: Option<u32>,
     failures: Counter,
 }
 
@@ -34,21 +35,36 @@ struct Counter {
     pending: Cell<u32>,
 }
 
+thread_local! {
+    /// The names of the gauges of key ids that this VM has set so far.
+    static KIDS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
 impl Metrics {
     /// Defines the counters of `gate`, and one gauge for each key id (1 for the newest secret, 2 for the one
-    /// before it), by which `jwt-gate-auth doctor` compares secrets.
+    /// before it, 0 for one that was dropped), by which `jwt-gate-auth doctor` compares secrets.
     pub(crate) fn define(gate: &Gate) -> Self {
         let prefix = gate.stat_prefix();
         let define = |kind, name: &str| hostcalls::define_metric(kind, &format!("{prefix}.{name}")).ok();
         let counter =
             |name: &str| Counter { id: define(MetricType::Counter, name), pending: Cell::default() };
-        for (provider, kids) in gate.key_ids() {
-            for (age, kid) in (1_u64..).zip(kids) {
-                if let Some(gauge) = define(MetricType::Gauge, &format!("kid.{provider}.{kid}")) {
+        let mut kids: Vec<(String, u64)> = Vec::new();
+        for (provider, of_provider) in gate.key_ids() {
+            kids.extend(
+                (1..).zip(of_provider).map(|(age, kid)| (format!("{prefix}.kid.{provider}.{kid}"), age)),
+            );
+        }
+        KIDS.with_borrow_mut(|known| {
+            known.retain(|name| kids.iter().all(|(kid, _)| kid != name));
+            // Those that are left were dropped: 0 says that they verify no longer.
+            let dropped = known.drain(..).map(|name| (name, 0));
+            for (name, age) in dropped.collect::<Vec<_>>().into_iter().chain(kids) {
+                if let Ok(gauge) = hostcalls::define_metric(MetricType::Gauge, &name) {
                     let _ = hostcalls::record_metric(gauge, age);
                 }
+                known.push(name);
             }
-        }
+        });
         let mut denied: Vec<(&'static str, Counter)> = Vec::new();
         for code in Code::ALL.map(Code::as_str) {
             if !denied.iter().any(|(known, _)| *known == code) {
@@ -64,6 +80,7 @@ impl Metrics {
             revocation: gate.watch().map(|_| RevocationMetrics {
                 entries: define(MetricType::Gauge, "revocation.entries"),
                 age_ms: define(MetricType::Gauge, "revocation.age_ms"),
+                full: define(MetricType::Gauge, "revocation.full"),
                 failures: counter("revocation.failures"),
             }),
         }
@@ -89,8 +106,9 @@ impl Metrics {
         let Some(metrics) = &self.revocation else { return };
         set(metrics.entries, watch.entries());
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
-        let age_ms = watch.age_seconds(instant).map(|seconds| (seconds * 1000.0) as u64);
-        set(metrics.age_ms, age_ms.unwrap_or_default());
+        let age_ms = (watch.age_seconds(instant) * 1000.0) as u64;
+        set(metrics.age_ms, age_ms);
+        set(metrics.full, watch.is_full().into());
     }
 
     /// Counts a call for revocations that failed.

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use jwt_gate_token::{Expectations, Keyring, NumericDate, Refusal, TimeWindow, verify};
+use jwt_gate_token::{Expectations, INTERNAL_AUDIENCE, Keyring, NumericDate, Refusal, TimeWindow, verify};
 use serde_json::{Map, Value};
 
 use crate::cache::Cache;
@@ -11,13 +11,20 @@ use crate::config::{self, Config, ConfigError};
 use crate::denial::Code;
 use crate::identity::IdentityHeaders;
 use crate::location::{Edit, Found, Locations};
-use crate::policy::{TextMatcher, Unmet, asked_claims};
+use crate::policy::{Condition, TextMatcher, Unmet, asked_claims, referenced};
+use crate::printable::{is_unprintable, printable_json};
 use crate::request::Request;
 use crate::revocation::{Revocable, Watch};
 use crate::secrets::{Environment, keyring};
 
 /// The most tokens that may be remembered. With tokens of the usual size it is more than Envoy's memory for a VM.
 const MAX_CACHE_ENTRIES: u32 = 1 << 20;
+
+/// The longest name of a provider, in bytes.
+const MAX_NAME_BYTES: usize = 64;
+
+/// The most that clocks may be apart. A skew of years would let tokens pass that expired years ago.
+const MAX_CLOCK_SKEW_SECONDS: u32 = 3600;
 
 /// One issuer of tokens.
 pub(crate) struct Provider {
@@ -28,6 +35,9 @@ pub(crate) struct Provider {
     locations: Locations,
     forward: bool,
     headers: IdentityHeaders,
+    required_claims: Vec<Condition>,
+    /// The claims that `required_claims` look at.
+    required_names: Vec<String>,
     filter_state_key: Option<String>,
     /// The claims that rules ask for.
     asked_claims: Vec<String>,
@@ -57,7 +67,7 @@ pub(crate) struct Session<'request> {
     providers: &'request Providers,
     request: &'request Request,
     clock: &'request dyn Fn() -> Option<NumericDate>,
-    revocations: Option<&'request Watch>,
+    revocations: Option<(&'request Watch, usize)>,
     asked: Vec<(usize, Result<Rc<Identity>, Unmet>)>,
     /// How often a verified token was remembered.
     pub(crate) cache_hits: u32,
@@ -79,6 +89,23 @@ impl Provider {
         cache_entries: u32,
     ) -> Result<Self, ConfigError> {
         let field = format!("providers.{name}");
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        if name.is_empty() || name.len() > MAX_NAME_BYTES || !name.bytes().all(plain) {
+            let message = "the name of a provider must be 1 to 64 letters, digits, `-`, `_` and `.`";
+            return Err(ConfigError::new("providers", message));
+        }
+        if config.audiences.iter().any(|audience| audience == INTERNAL_AUDIENCE) {
+            let message = format!("`{INTERNAL_AUDIENCE}` is the audience of the gate's own tokens");
+            return Err(ConfigError::new(format!("{field}.audiences"), message));
+        }
+        if config.clock_skew_seconds > MAX_CLOCK_SKEW_SECONDS {
+            let message = format!("must be a whole number from 0 to {MAX_CLOCK_SKEW_SECONDS}");
+            return Err(ConfigError::new(format!("{field}.clock_skew_seconds"), message));
+        }
+        if config.payload_in_filter_state.contains(|c: char| c.is_whitespace() || is_unprintable(c)) {
+            let message = "must be a name without white space and control characters";
+            return Err(ConfigError::new(format!("{field}.payload_in_filter_state"), message));
+        }
         let subjects = format!("{field}.subjects");
         let locations = Locations::new(config.from_headers, config.from_cookies, config.from_params, &field)?;
         let headers = IdentityHeaders::new(config.claim_to_headers, config.forward_payload_header, &field)?;
@@ -107,6 +134,8 @@ impl Provider {
             locations,
             forward: config.forward,
             headers,
+            required_names: referenced(&config.required_claims).collect(),
+            required_claims: Condition::all(config.required_claims, &format!("{field}.required_claims"))?,
             filter_state_key: Some(config.payload_in_filter_state).filter(|key| !key.is_empty()),
             asked_claims,
             revocable,
@@ -149,12 +178,22 @@ impl Provider {
         {
             return Err(Refusal::Subject);
         }
+        if !self.required_claims.is_empty() {
+            let claims = claims.only(&self.required_names);
+            if !self.required_claims.iter().all(|condition| condition.holds(&claims)) {
+                return Err(Refusal::Claim);
+            }
+        }
         Ok(Identity {
             provider,
             window: claims.window(),
             revocable: Revocable::of(&claims, self.revocable),
             claims: claims.only(&self.asked_claims),
-            payload: if self.filter_state_key.is_some() { claims.payload().into() } else { Box::default() },
+            payload: if self.filter_state_key.is_some() {
+                printable_json(claims.payload()).into()
+            } else {
+                Box::default()
+            },
             headers: self.headers.edits(&claims)?,
         })
     }
@@ -181,10 +220,13 @@ impl Providers {
         }
         let count = u32::try_from(providers.len()).unwrap_or(u32::MAX);
         let share = config.cache.max_entries.checked_div(count).unwrap_or_default();
-        let revocable = config.revocation.is_some();
+        let revocation = config.revocation.as_ref();
+        let only = (providers.len() == 1).then(|| providers.keys().next().cloned()).flatten();
+        let concerned = revocation.and_then(|revocation| revocation.provider_name.clone().or(only));
         let mut compiled = Vec::with_capacity(providers.len());
         for (name, provider) in providers {
             let asked_claims = asked_claims(&config.rules, &name);
+            let revocable = concerned.as_ref() == Some(&name);
             compiled.push(Provider::new(name, provider, environment, asked_claims, revocable, share)?);
         }
         Ok(Self(compiled))
@@ -239,7 +281,7 @@ impl Identity {
 impl<'request> Session<'request> {
     pub(crate) fn new(
         providers: &'request Providers,
-        revocations: Option<&'request Watch>,
+        revocations: Option<(&'request Watch, usize)>,
         request: &'request Request,
         clock: &'request dyn Fn() -> Option<NumericDate>,
     ) -> Self {
@@ -260,9 +302,10 @@ impl<'request> Session<'request> {
         if let Some((_, answer)) = self.asked.iter().find(|(asked, _)| *asked == provider) {
             return answer.clone();
         }
-        // Whether it was revoked is asked of a remembered token too.
+        // Whether it was revoked is asked of a remembered token too; the list speaks of one provider's tokens.
         let answer = self.ask(provider).and_then(|identity| {
-            match self.revocations.and_then(|revocations| revocations.refusal(&identity.revocable)) {
+            let list = self.revocations.filter(|(_, concerned)| *concerned == provider);
+            match list.and_then(|(list, _)| list.refusal(&identity.revocable)) {
                 Some(code) => Err(Unmet::Refused(code)),
                 None => Ok(identity),
             }

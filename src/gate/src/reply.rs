@@ -8,13 +8,9 @@ use serde_json::json;
 use crate::config::{ConfigError, SignInRedirect};
 use crate::denial::Code;
 use crate::location::{Locations, without_params};
+use crate::percent::percent_encoded;
 use crate::policy::{Target, is_canonical};
 use crate::request::Request;
-
-/// gRPC's UNAUTHENTICATED, PERMISSION_DENIED and UNAVAILABLE (<https://grpc.io/docs/guides/status-codes/>).
-const GRPC_UNAUTHENTICATED: u32 = 16;
-const GRPC_PERMISSION_DENIED: u32 = 7;
-const GRPC_UNAVAILABLE: u32 = 14;
 
 /// How long a caller should wait until a stale revocation list may be fresh again, in seconds.
 const RETRY_AFTER_SECONDS: &str = "1";
@@ -25,35 +21,30 @@ const REALM: &str = "jwt-gate";
 /// The longest target that a sign-in page is asked to return to, in bytes.
 const MAX_RETURN_BYTES: usize = 2048;
 
-/// An answer in place of the backend's.
+/// An answer in place of the backend's. To a gRPC caller Envoy turns its status into the one of gRPC (401 into
+/// UNAUTHENTICATED, 403 into PERMISSION_DENIED, 503 into UNAVAILABLE) and its body into `grpc-message`, exactly as for
+/// `jwt_authn`; where Envoy does not take the request for gRPC, the same answer is a refusal in plain HTTP.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reply {
-    /// To an HTTP caller.
-    Http {
-        /// The status code.
-        status: u32,
-        /// The headers.
-        headers: Vec<(&'static str, String)>,
-        /// The body.
-        body: String,
-    },
-    /// To a gRPC caller.
-    Grpc {
-        /// The status code.
-        status: u32,
-        /// The status message.
-        message: &'static str,
-    },
+pub struct Reply {
+    /// The HTTP status code.
+    pub status: u32,
+    /// The headers.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body.
+    pub body: String,
 }
 
 /// How to answer those who are turned away.
 #[derive(Debug)]
 pub(crate) struct Replies {
-    /// For each code that was asked for, so that a flood of bad requests does not write JSON.
-    problems: RefCell<Vec<(Code, Rc<Reply>)>>,
+    /// For each code that was asked for, over gRPC or not, so that a flood of bad requests does not write JSON.
+    problems: RefCell<Vec<(Problem, Rc<Reply>)>>,
     stripped: bool,
     sign_in: Option<SignIn>,
 }
+
+/// A code, and whether it is told over gRPC.
+type Problem = (Code, bool);
 
 #[derive(Debug)]
 struct SignIn {
@@ -71,33 +62,27 @@ impl Replies {
     /// The answer to `request`, turned away for `code`. `locations` are where tokens may be: a redirect
     /// does not carry them on.
     pub(crate) fn to(&self, request: &Request, code: Code, locations: &[&Locations]) -> Rc<Reply> {
-        if request.is_grpc() {
-            let status = match code.status() {
-                401 => GRPC_UNAUTHENTICATED,
-                503 => GRPC_UNAVAILABLE,
-                _ => GRPC_PERMISSION_DENIED,
-            };
-            return Rc::new(Reply::Grpc { status, message: code.description() });
-        }
+        let is_grpc = request.is_grpc();
         if let Some(sign_in) = &self.sign_in
-            && code.status() == 401
+            && signing_in_helps(code)
+            && !is_grpc
             && request.is_navigation()
             && let Some(location) = sign_in.location(request, locations)
         {
             let headers = vec![("location", location), ("cache-control", "no-store".to_owned())];
-            return Rc::new(Reply::Http { status: 302, headers, body: String::new() });
+            return Rc::new(Reply { status: 302, headers, body: String::new() });
         }
         let mut problems = self.problems.borrow_mut();
-        if let Some((_, reply)) = problems.iter().find(|(known, _)| *known == code) {
+        if let Some((_, reply)) = problems.iter().find(|(known, _)| *known == (code, is_grpc)) {
             return Rc::clone(reply);
         }
-        let reply = Rc::new(self.problem(code));
-        problems.push((code, Rc::clone(&reply)));
+        let reply = Rc::new(self.problem(code, is_grpc));
+        problems.push(((code, is_grpc), Rc::clone(&reply)));
         reply
     }
 
-    /// `application/problem+json` (RFC 9457) and the challenge of RFC 6750 §3.
-    fn problem(&self, code: Code) -> Reply {
+    /// `application/problem+json` (RFC 9457), or a sentence for gRPC, and the challenge of RFC 6750 §3.
+    fn problem(&self, code: Code, is_grpc: bool) -> Reply {
         let mut headers = vec![("cache-control", "no-store".to_owned())];
         if code.status() == 503 {
             headers.push(("retry-after", RETRY_AFTER_SECONDS.to_owned()));
@@ -105,8 +90,9 @@ impl Replies {
         if let Some(challenge) = self.challenge(code) {
             headers.push(("www-authenticate", challenge));
         }
-        if self.stripped {
-            return Reply::Http { status: code.status(), headers, body: String::new() };
+        if self.stripped || is_grpc {
+            let body = if self.stripped { "" } else { code.description() };
+            return Reply { status: code.status(), headers, body: body.to_owned() };
         }
         headers.push(("content-type", "application/problem+json".to_owned()));
         let title = match code.status() {
@@ -121,7 +107,7 @@ impl Replies {
             "code": code.as_str(),
             "detail": code.description(),
         });
-        Reply::Http { status: code.status(), headers, body: body.to_string() }
+        Reply { status: code.status(), headers, body: body.to_string() }
     }
 
     fn challenge(&self, code: Code) -> Option<String> {
@@ -137,12 +123,20 @@ impl Replies {
     }
 }
 
+/// Whether signing in again can help: a token that is good but not for this place would send its owner in circles.
+fn signing_in_helps(code: Code) -> bool {
+    use jwt_gate_token::Refusal::{Expired, Revoked};
+    matches!(code, Code::MissingToken | Code::Token(Expired | Revoked))
+}
+
 // === impl SignIn ===
 
 impl SignIn {
     fn new(SignInRedirect { url, return_param }: SignInRedirect) -> Result<Self, ConfigError> {
         let local = url.starts_with('/') && !url.starts_with("//") && !url.starts_with("/\\");
-        if !(local || url.starts_with("https://")) || !url.bytes().all(|byte| byte.is_ascii_graphic()) {
+        // Behind a `#` the way back would be part of the fragment, which no server sees.
+        let usable = |byte: u8| byte.is_ascii_graphic() && byte != b'#';
+        if !(local || url.starts_with("https://")) || !url.bytes().all(usable) {
             let message = "must be a path on this host, as in /sign-in, or an https:// URL";
             return Err(ConfigError::new("sign_in_redirect.url", message));
         }
@@ -166,7 +160,7 @@ impl SignIn {
             "{}{separator}{}={}",
             self.url,
             self.return_param,
-            percent_encoded(safe_return(&target))
+            percent_encoded(safe_return(&target), "/")
         ))
     }
 }
@@ -177,21 +171,6 @@ fn safe_return(target: &[u8]) -> &[u8] {
     let path = Target::new(target).path;
     let printable = target.iter().all(u8::is_ascii_graphic);
     if is_canonical(path) && printable && target.len() <= MAX_RETURN_BYTES { target } else { b"/" }
-}
-
-/// A value of a query parameter (RFC 3986 §3.4): unreserved characters and `/` as they are.
-fn percent_encoded(text: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    let digit = |nibble: u8| char::from(DIGITS.get(usize::from(nibble & 0xf)).copied().unwrap_or(b'0'));
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text {
-        if byte.is_ascii_alphanumeric() || b"-._~/".contains(byte) {
-            encoded.push(char::from(*byte));
-        } else {
-            encoded.extend(['%', digit(byte >> 4), digit(*byte)]);
-        }
-    }
-    encoded
 }
 
 #[cfg(test)]
@@ -210,12 +189,9 @@ mod tests {
     }
 
     fn location(reply: Rc<Reply>) -> Option<String> {
-        match Rc::unwrap_or_clone(reply) {
-            Reply::Http { status: 302, headers, .. } => {
-                headers.into_iter().find(|(name, _)| *name == "location").map(|(_, value)| value)
-            }
-            _ => None,
-        }
+        let Reply { status, headers, .. } = Rc::unwrap_or_clone(reply);
+        let location = headers.into_iter().find(|(name, _)| *name == "location").map(|(_, value)| value);
+        location.filter(|_| status == 302)
     }
 
     fn redirect(path: &str) -> Option<String> {
@@ -251,13 +227,18 @@ mod tests {
     fn nobody_is_sent_in_circles_or_away_from_a_403() {
         assert_eq!(redirect("/sign-in"), None);
         assert_eq!(redirect("/sign-in?next=/"), None);
-        assert_eq!(location(replies(Some("/s")).to(&navigation("/a"), Code::Forbidden, &[])), None);
-        assert_eq!(location(replies(Some("/s")).to(&navigation("/a"), Code::NoRule, &[])), None);
+        for code in Code::ALL {
+            let helps = ["missing_token", "expired", "revoked"].contains(&code.as_str());
+            let sent = location(replies(Some("/s")).to(&navigation("/a"), code, &[])).is_some();
+            assert_eq!(sent, helps, "{code:?}");
+        }
     }
 
     #[test]
     fn a_sign_in_url_that_could_lead_astray_is_refused() {
-        for url in ["", "sign-in", "//evil", "/\\evil", "http://plain", "javascript:alert(1)", "/a\nb"] {
+        for url in
+            ["", "sign-in", "//evil", "/\\evil", "http://plain", "javascript:alert(1)", "/a\nb", "/a#b"]
+        {
             let redirect = SignInRedirect { url: url.to_owned(), return_param: "next".to_owned() };
             assert!(Replies::new(false, Some(redirect)).is_err(), "{url}");
         }
@@ -267,9 +248,7 @@ mod tests {
     fn every_code_has_its_status_challenge_and_body() {
         for code in Code::ALL {
             let reply = replies(None).to(&navigation("/"), code, &[]);
-            let Reply::Http { status, headers, body } = Rc::unwrap_or_clone(reply) else {
-                panic!("no gRPC request")
-            };
+            let Reply { status, headers, body } = Rc::unwrap_or_clone(reply);
             let body: serde_json::Value = serde_json::from_str(&body).unwrap();
             assert_eq!(
                 (body["code"].as_str(), body["status"].as_u64()),
@@ -292,6 +271,8 @@ mod tests {
             ("cache-control", "no-store".to_owned()),
             ("www-authenticate", "Bearer realm=\"jwt-gate\"".to_owned()),
         ];
-        assert_eq!(*reply, Reply::Http { status: 401, headers, body: String::new() });
+        assert_eq!(*reply, Reply { status: 401, headers, body: String::new() });
+        let grpc = Request::new(vec![("content-type".to_owned(), b"application/grpc".to_vec())]);
+        assert_eq!(replies.to(&grpc, Code::Token(Refusal::Expired), &[]), reply);
     }
 }

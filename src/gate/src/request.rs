@@ -8,6 +8,8 @@ use jwt_gate_token::same;
 pub struct Request {
     /// As the host writes them: see [`Request::from_map`]. Nothing is copied out of it.
     map: Vec<u8>,
+    /// Whether something follows the headers.
+    has_body: bool,
 }
 
 impl Request {
@@ -22,7 +24,13 @@ impl Request {
         for (name, value) in &headers {
             map.extend(name.bytes().chain([0]).chain(value.iter().copied()).chain([0]));
         }
-        Self { map }
+        Self { map, has_body: false }
+    }
+
+    /// The same request with a body, or without one.
+    #[must_use]
+    pub fn with_body(self, has_body: bool) -> Self {
+        Self { has_body, ..self }
     }
 
     /// The headers as the proxy-wasm ABI hands them over
@@ -41,7 +49,7 @@ impl Request {
                 return None;
             }
         }
-        Some(Self { map })
+        Some(Self { map, has_body: false })
     }
 
     fn headers(&self) -> Headers<'_> {
@@ -77,36 +85,57 @@ impl Request {
         self.first(":path").unwrap_or_default()
     }
 
-    /// Whether the caller speaks gRPC.
+    /// Whether Envoy takes this for gRPC, by its own rule: the content type is `application/grpc`, or that and `+`, in
+    /// lower case (`Grpc::Common::isGrpcRequestHeaders`).
     #[must_use]
     pub fn is_grpc(&self) -> bool {
-        const GRPC: &[u8] = b"application/grpc";
-        self.first("content-type").is_some_and(|value| {
-            value.get(..GRPC.len()).is_some_and(|start| start.eq_ignore_ascii_case(GRPC))
-                && matches!(value.get(GRPC.len()), None | Some(b'+' | b';' | b' '))
-        })
+        self.first("content-type")
+            .and_then(|value| value.strip_prefix(b"application/grpc"))
+            .is_some_and(|rest| matches!(rest.first(), None | Some(b'+')))
     }
 
-    /// Whether this is a CORS preflight (<https://fetch.spec.whatwg.org/#cors-preflight-request>).
+    /// Whether this is a CORS preflight as browsers send it (<https://fetch.spec.whatwg.org/#cors-preflight-request>): with
+    /// neither body nor credentials.
     #[must_use]
     pub fn is_cors_preflight(&self) -> bool {
         let given = |name| self.first(name).is_some_and(|value| !value.is_empty());
-        self.method() == b"OPTIONS" && given("origin") && given("access-control-request-method")
+        self.method() == b"OPTIONS"
+            && given("origin")
+            && given("access-control-request-method")
+            && !self.has_body
+            && self.first("authorization").is_none()
+            && self.first("cookie").is_none()
     }
 
-    /// Whether a browser asks for a page to show: a `GET` that accepts HTML and, where the browser says what
-    /// it is about (`Sec-Fetch-Mode`), navigates.
+    /// Whether a browser asks for a page to show to a person: a `GET` that accepts HTML, and neither a call by a script
+    /// (`X-Requested-With`, `HX-Request`), nor a prefetch, nor a page inside another one.
     #[must_use]
     pub fn is_navigation(&self) -> bool {
+        let is = |name: &str, expected: &[u8]| self.first(name).is_none_or(|value| value == expected);
+        let prefetches = |name| self.values(name).any(|value| contains(value, b"prefetch"));
         self.method() == b"GET"
-            && self.first("sec-fetch-mode").is_none_or(|mode| mode == b"navigate")
-            && self.values("accept").any(|value| {
-                value.split(|byte| *byte == b',').any(|range| {
-                    let media = range.split(|byte| *byte == b';').next().unwrap_or_default();
-                    media.trim_ascii().eq_ignore_ascii_case(b"text/html")
-                })
-            })
+            && is("sec-fetch-mode", b"navigate")
+            && is("sec-fetch-dest", b"document")
+            && self.first("x-requested-with").is_none()
+            && self.first("hx-request").is_none()
+            && !["sec-purpose", "purpose", "x-purpose", "x-moz"].into_iter().any(prefetches)
+            && self.values("accept").any(|value| value.split(|byte| *byte == b',').any(accepts_html))
     }
+}
+
+/// Whether a media range of `Accept` is HTML with a weight above zero (RFC 9110 §12.4.2, §12.5.1).
+fn accepts_html(range: &[u8]) -> bool {
+    let mut parts = range.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+    let is_html = parts.next().is_some_and(|media| media.eq_ignore_ascii_case(b"text/html"));
+    let is_zero = |parameter: &[u8]| {
+        let Some((name, [b'=', weight @ ..])) = parameter.split_at_checked(1) else { return false };
+        name.eq_ignore_ascii_case(b"q") && weight.iter().all(|byte| b"0.".contains(byte))
+    };
+    is_html && !parts.any(is_zero)
+}
+
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|window| window.eq_ignore_ascii_case(part))
 }
 
 /// The headers that are left of a map.
@@ -184,7 +213,9 @@ mod tests {
         for (value, expected) in [
             (&b"application/grpc"[..], true),
             (b"application/grpc+proto", true),
-            (b"Application/GRPC;x=y", true),
+            (b"Application/GRPC", false),
+            (b"application/grpc;charset=utf-8", false),
+            (b"application/grpc ", false),
             (b"application/grpc-web", false),
             (b"application/json", false),
             (b"application/grp\xff", false),
@@ -207,6 +238,17 @@ mod tests {
             &[(":method", b"GET"), ("accept", b"text/htmlx")],
             &[(":method", b"GET"), ("accept", b"\xff\xfe")],
             &[(":method", b"GET"), ("accept", html), ("sec-fetch-mode", b"cors")],
+            &[(":method", b"GET"), ("accept", html), ("sec-fetch-dest", b"iframe")],
+            &[(":method", b"GET"), ("accept", html), ("sec-purpose", b"prefetch;prerender")],
+            &[(":method", b"GET"), ("accept", html), ("purpose", b"prefetch")],
+            &[
+                (":method", b"GET"),
+                ("accept", b"text/html, */*; q=0.01"),
+                ("x-requested-with", b"XMLHttpRequest"),
+            ],
+            &[(":method", b"GET"), ("accept", html), ("hx-request", b"true")],
+            &[(":method", b"GET"), ("accept", b"text/html;q=0, */*")],
+            &[(":method", b"GET"), ("accept", b"text/html; Q=0.000")],
             &[(":method", b"GET")],
         ] {
             assert!(!request(other).is_navigation());
@@ -222,6 +264,11 @@ mod tests {
             let mut fewer = marks.to_vec();
             fewer.remove(missing);
             assert!(!request(&fewer).is_cors_preflight());
+        }
+        assert!(!request(marks).with_body(true).is_cors_preflight());
+        for credentials in ["authorization", "cookie"] {
+            let with = [marks, &[(credentials, b"x")]].concat();
+            assert!(!request(&with).is_cors_preflight(), "{credentials}");
         }
     }
 }

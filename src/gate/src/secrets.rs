@@ -36,6 +36,11 @@ fn from_sources(
         let field = format!("{field}[{index}]");
         match (&source.env, &source.inline) {
             (Some(name), None) => match environment(name).filter(|value| !value.is_empty()) {
+                Some(_) if name.ends_with("SECRETS") && !matches!(source.encoding, SecretEncoding::Utf8) => {
+                    let message =
+                        "has no effect on a rotation list: its secrets are used as they are written";
+                    return Err(ConfigError::new(format!("{field}.encoding"), message));
+                }
                 Some(value) if name.ends_with("SECRETS") => {
                     let list = parse_versioned_secrets(&value);
                     secrets

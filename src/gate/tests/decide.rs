@@ -32,6 +32,7 @@ fn gate(rest: &str) -> Gate {
 providers:
   app:
     secrets: [{env: APP}]
+    from_headers: [{name: Authorization, value_prefix: 'Bearer '}]
     from_cookies: [session]
     claim_to_headers:
       - {header_name: x-user-id, claim_name: sub, required: true}
@@ -422,18 +423,22 @@ default: require
 }
 
 #[test]
-fn a_grpc_caller_gets_a_grpc_status() {
+fn a_grpc_caller_gets_the_status_that_envoy_translates_and_a_sentence() {
     let gate = gate("rules: [{match: {prefix: /}, requires: {provider_name: app, claims: {role: [x]}}}]");
     let reply = |headers: &[(&str, &str)]| match decide(&gate, "/", headers).verdict {
-        Verdict::Refuse(_, reply) => match *reply {
-            Reply::Grpc { status, .. } => status,
-            Reply::Http { .. } => panic!("{reply:?}"),
-        },
+        Verdict::Refuse(_, reply) => {
+            let Reply { status, headers, body } = &*reply;
+            assert!(
+                !body.contains('{') && headers.iter().all(|(name, _)| *name != "content-type"),
+                "{reply:?}"
+            );
+            *status
+        }
         other => panic!("{other:?}"),
     };
     let (name, value) = bearer(&token(APP, json!({"sub": "u"})));
-    assert_eq!(reply(&[("content-type", "application/grpc+proto")]), 16);
-    assert_eq!(reply(&[("content-type", "application/grpc"), (name, &value)]), 7);
+    assert_eq!(reply(&[("content-type", "application/grpc+proto")]), 401);
+    assert_eq!(reply(&[("content-type", "application/grpc"), (name, &value)]), 403);
 }
 
 #[test]
@@ -461,7 +466,36 @@ fn a_configuration_that_cannot_hold_is_refused_with_its_field() {
          "providers.app.claim_to_headers[0].header_name: "),
         ("providers: {app: {secrets: [{env: APP}], from_headers: [{name: x-t}], forward_payload_header: X-T}}".to_owned(),
          "providers.app: `x-t` cannot both"),
-        ("providers: {app: {secrets: [{env: APP}], from_headers: []}}".to_owned(), "providers.app: has no location"),
+        ("providers: {app: {secrets: [{env: APP}], from_headers: [{name: Host}]}}".to_owned(), "providers.app.from_headers[0].name: "),
+        ("providers: {app: {secrets: [{env: APP}], from_headers: [{name: 'x ops:'}]}}".to_owned(), "providers.app.from_headers[0].name: "),
+        ("providers: {app: {secrets: [{env: APP}], from_headers: [{name: Sec-WebSocket-Protocol}]}}".to_owned(),
+         "providers.app.from_headers[0].value_prefix: is needed"),
+        ("providers: {app: {secrets: [{env: APP}], from_cookies: ['a b']}}".to_owned(), "providers.app.from_cookies[0]: "),
+        ("providers: {app: {secrets: [{env: APP}], from_params: ['a&b']}}".to_owned(), "providers.app.from_params[0]: "),
+        ("providers: {app: {secrets: [{env: APP}], audiences: [jwt-gate/internal]}}".to_owned(), "providers.app.audiences: "),
+        ("providers: {app: {secrets: [{env: APP}], clock_skew_seconds: 3601}}".to_owned(), "providers.app.clock_skew_seconds: "),
+        ("providers: {\"a b\\n.c\": {secrets: [{env: APP}]}}".to_owned(), "providers: the name of a provider"),
+        ("providers: {app: {secrets: [{env: APP}], payload_in_filter_state: 'a b'}}".to_owned(), "providers.app.payload_in_filter_state: "),
+        ("providers: {app: {secrets: [{env: APP}], claim_to_headers: [{header_name: x-a, claim_name: sub}], forward_payload_header: X_A}}".to_owned(),
+         "providers.app.forward_payload_header: is duplicated"),
+        ("providers: {app: {secrets: [{env: APP}], claim_to_headers: [{header_name: x-a, claim_name: sub}, {header_name: x_a, claim_name: b}]}}".to_owned(),
+         "providers.app.claim_to_headers[1].header_name: is duplicated"),
+        ("providers: {app: {secrets: [{env: APP}], claim_to_headers: [{header_name: x-a}]}}".to_owned(),
+         "providers.app.claim_to_headers[0]: needs exactly one of claim_name and claim_path"),
+        ("providers: {app: {secrets: [{env: APP}], remote_jwks: {}}}".to_owned(),
+         "providers.app.remote_jwks: is a field of jwt_authn that the gate does not have; HS256 keys are secrets"),
+        ("providers: {app: {local_jwks: {filename: /a}}}".to_owned(), "providers.app.local_jwks.filename: is a field of jwt_authn"),
+        (format!("{app}\nrequirement_map: {{}}"), "requirement_map: is a field of jwt_authn"),
+        (format!("{app}\nrules: [{{match: {{prefix: /}}, requires: {{provider_and_audiences: {{}}}}}}]"),
+         "rules[0].requires.provider_and_audiences: is a field of jwt_authn"),
+        (format!("{app}\nrules: [{{match: {{prefix: /, headers: [{{name: x-a, exact_match: b}}]}}}}]"),
+         "rules[0].match.headers[0].exact_match: is a field of jwt_authn that the gate does not have; write `string_match"),
+        (format!("{app}\nrules: [{{match: {{prefix: /, headers: [{{name: 'x beta:'}}]}}}}]"), "rules[0].match.headers[0].name: "),
+        (format!("{app}\nstrip_headers: [x-role]\nrules: [{{match: {{prefix: /, headers: [{{name: X_Role}}]}}}}]"),
+         "rules[0].match.headers[0].name: is removed from every request"),
+        (format!("{app}\nrules: [{{match: {{prefix: /, headers: [{{name: x-a, string_match: {{prefix: ''}}}}]}}}}]"),
+         "rules[0].match.headers[0].string_match.prefix: is empty"),
+        (format!("{app}\nsign_in_redirect: {{url: '/sign-in#x'}}"), "sign_in_redirect.url: "),
         ("providers: {app: {secrets: [{env: APP}], from_headers: [{name: x-t}, {name: x-u, value_prefix: 'a,'}]}}".to_owned(),
          "providers.app.from_headers[1].value_prefix: is never found"),
         ("providers: {app: {secrets: [{env: APP}], from_headers: [{name: x-t, value_prefix: ' a'}]}}".to_owned(),
@@ -471,4 +505,301 @@ fn a_configuration_that_cannot_hold_is_refused_with_its_field() {
         let message = compile(&yaml).err().unwrap_or_default();
         assert!(message.starts_with(expected), "{yaml}\ngave {message:?}");
     }
+}
+
+fn rules(rules: &str) -> Gate {
+    compile(&format!("providers: {{app: {{secrets: [{{env: APP}}]}}}}\n{rules}")).unwrap()
+}
+
+#[test]
+fn host_conditions_look_at_the_authority_without_case_default_port_and_final_dot() {
+    for name in ["host", "Host", ":authority"] {
+        let gate = rules(&format!(
+            "rules:\n- match: {{prefix: /, headers: [{{name: '{name}', string_match: {{exact: Admin.test}}}}]}}\n  requires: {{provider_name: app}}\n- match: {{prefix: /}}"
+        ));
+        for host in
+            ["admin.test", "ADMIN.test", "admin.test:443", "admin.test.:80", "admin.test.", "admin.test:8443"]
+        {
+            assert_eq!(outcome(&gate, "/", &[(":authority", host)]), "missing_token", "{host}");
+        }
+        for host in ["other.test", "admin.test.evil"] {
+            assert_eq!(outcome(&gate, "/", &[(":authority", host)]), "public", "{host}");
+        }
+    }
+    let regex = rules(
+        "rules: [{match: {prefix: /, headers: [{name: host, string_match: {safe_regex: 'Admin[.].*'}}]}, requires: {provider_name: app}}, {match: {prefix: /}}]",
+    );
+    assert_eq!(outcome(&regex, "/", &[(":authority", "ADMIN.test")]), "missing_token");
+}
+
+#[test]
+fn header_conditions_mean_what_envoy_means_by_them() {
+    // A condition, the values of `x-a`, and whether it holds (Envoy's HeaderMatcher).
+    for (condition, values, holds) in [
+        ("string_match: {exact: prod}", &[][..], false),
+        ("string_match: {exact: prod}, invert_match: true", &[], false),
+        ("string_match: {exact: prod}, invert_match: true, treat_missing_header_as_empty: true", &[], true),
+        ("string_match: {exact: ''}, treat_missing_header_as_empty: true", &[], true),
+        ("string_match: {exact: prod}", &["prod"], true),
+        ("string_match: {exact: prod}", &["Prod"], false),
+        ("string_match: {exact: PROD, ignore_case: true}", &["Prod"], true),
+        ("string_match: {contains: ro}", &["prod"], true),
+        ("string_match: {contains: RO, ignore_case: true}", &["prod"], true),
+        ("string_match: {safe_regex: 'P.*', ignore_case: true}", &["prod"], false),
+        ("string_match: {exact: prod}, invert_match: true", &["test"], true),
+        ("range_match: {start: -5, end: 10}", &["9"], true),
+        ("range_match: {start: -5, end: 10}", &["10"], false),
+        ("range_match: {start: -5, end: 10}", &["x"], false),
+        ("range_match: {start: -5, end: 10}, invert_match: true", &["x"], true),
+        ("range_match: {start: -5, end: 10}, invert_match: true", &[], false),
+        ("present_match: true", &[""], true),
+        ("present_match: false", &[], true),
+        ("present_match: false", &["a"], false),
+        ("present_match: true, invert_match: true", &[], true),
+        ("invert_match: true", &["a"], false),
+    ] {
+        let gate = rules(&format!(
+            "rules:\n- {{match: {{prefix: /, headers: [{{name: x-a, {condition}}}]}}}}\n- {{match: {{prefix: /}}, requires: {{provider_name: app}}}}"
+        ));
+        let headers: Vec<_> = values.iter().map(|value| ("x-a", *value)).collect();
+        let expected = if holds { "public" } else { "missing_token" };
+        assert_eq!(outcome(&gate, "/", &headers), expected, "{condition} {values:?}");
+    }
+}
+
+#[test]
+fn each_value_of_a_repeated_header_counts() {
+    let gate = rules(
+        "rules: [{match: {prefix: /, headers: [{name: x-mode, string_match: {exact: admin}}]}, requires: {provider_name: app}}, {match: {prefix: /}}]",
+    );
+    assert_eq!(outcome(&gate, "/", &[("x-mode", "x")]), "public");
+    assert_eq!(outcome(&gate, "/", &[("x-mode", "x"), ("X-Mode", "y")]), "public");
+    for values in [["admin", "x"], ["x", "admin"], ["admin", "admin"]] {
+        let headers = values.map(|value| ("x-mode", value));
+        assert_eq!(outcome(&gate, "/", &headers), "missing_token", "{values:?}");
+    }
+    let many: Vec<_> = (0..300).map(|_| ("x-mode", "x")).collect();
+    assert_eq!(outcome(&gate, "/", &many), "no_rule", "more interpretations than anybody means");
+}
+
+#[test]
+fn a_method_has_one_meaning() {
+    let gate = rules(
+        "rules: [{match: {prefix: /m, methods: [POST]}, requires: {provider_name: app}}, {match: {prefix: /m}}, {match: {prefix: /get, methods: [GET]}}, \
+         {match: {prefix: /r, methods: [HEAD]}}, {match: {prefix: /r, methods: [GET]}, requires: {provider_name: app}}, {match: {prefix: /}, requires: {provider_name: app}}]",
+    );
+    let with = |method: &str, path: &str| {
+        let headers = [(":method", method), (":path", path)];
+        let headers = headers.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()));
+        match gate.decide(&Request::new(headers.to_vec()), NOW).verdict {
+            Verdict::Pass(_) => "public",
+            Verdict::Refuse(code, _) => code.as_str(),
+            Verdict::Undecided => "undecided",
+        }
+    };
+    assert_eq!(with("POST", "/m"), "missing_token");
+    assert_eq!(with("PUT", "/m"), "public");
+    assert_eq!(with("post", "/m"), "missing_token", "Django runs the handler of POST");
+    assert_eq!(with("Put", "/m"), "missing_token", "nothing that can be read in two ways is public");
+    assert_eq!(with("HEAD", "/get"), "public");
+    assert_eq!(with("HEAD", "/r"), "missing_token", "it is the GET of /r without its body");
+}
+
+#[test]
+fn paths_are_compared_as_the_backends_router_compares_them() {
+    let rules_of = |paths: &str| {
+        rules(&format!(
+            "paths: {paths}\nrules: [{{match: {{path_separated_prefix: /admin}}, requires: {{provider_name: app, claims: {{role: [admin]}}}}}}, \
+             {{match: {{path: /secret}}, requires: {{provider_name: app, claims: {{role: [admin]}}}}}}, {{match: {{prefix: /}}}}]"
+        ))
+    };
+    let express = rules_of("{ignore_case: true, ignore_trailing_slash: true}");
+    for path in
+        ["/ADMIN/x", "/Admin", "/secret/", "/SECRET", "/secret%3Fx", "/secret%23x", "/secret%3fx", "/admin/"]
+    {
+        assert_eq!(outcome(&express, path, &[]), "missing_token", "{path}");
+    }
+    for path in ["/%41dmin/x", "/ADM%C4%B0N", "/%C5%BFecret"] {
+        assert_ne!(outcome(&express, path, &[]), "public", "{path}");
+    }
+    assert_eq!(outcome(&express, "/administration", &[]), "public");
+    let exact = rules_of("{}");
+    assert_eq!(outcome(&exact, "/secret/", &[]), "public");
+    assert_eq!(outcome(&exact, "/SECRET", &[]), "public");
+    for path in ["/secret%3Fx", "/secret%23x"] {
+        assert_eq!(outcome(&exact, path, &[]), "missing_token", "{path}");
+    }
+    for path in ["/admin%c0%afx", "/admin%e0%80%afx", "/x/%c0%ae%c0%ae/admin", "/secret%0a"] {
+        assert_ne!(outcome(&exact, path, &[]), "public", "{path}");
+    }
+    let insensitive = rules(
+        "rules: [{match: {prefix: /Api, case_sensitive: false}, requires: {provider_name: app}}, {match: {prefix: /}}]",
+    );
+    assert_eq!(outcome(&insensitive, "/aPI/x", &[]), "missing_token");
+}
+
+#[test]
+fn an_overlong_slash_is_judged_as_a_slash() {
+    let gate = rules(
+        "rules: [{match: {path_separated_prefix: /admin}, requires: {provider_name: app, claims: {role: [admin]}}}, {match: {prefix: /}, requires: {provider_name: app}}]",
+    );
+    let (name, value) = bearer(&token(APP, json!({"sub": "u"})));
+    for path in [
+        "/admin%c0%afx",
+        "/x/%c0%ae%c0%ae/admin",
+        "/x/%e0%80%ae./admin",
+        "/x/..%f0%80%80%afadmin",
+        "/admin%0a",
+        "/admin%0A",
+    ] {
+        assert_eq!(outcome(&gate, path, &[(name, &value)]), "forbidden", "{path}");
+    }
+}
+
+#[test]
+fn a_refused_request_loses_its_tokens() {
+    let gate = compile(
+        "
+providers:
+  app: {secrets: [{env: APP}], from_headers: [{name: x-token}], from_params: [access_token], from_cookies: [session]}
+  ops: {secrets: [{env: OPS}], forward: true}
+rules:
+- {match: {prefix: /admin}, requires: {provider_name: app, claims: {role: [admin]}}}
+- {match: {prefix: /app}, requires: {provider_name: app}}
+",
+    )
+    .unwrap();
+    let good = token(APP, json!({"sub": "u"}));
+    let (name, ops) = bearer(&token(OPS, json!({"sub": "o"})));
+    let target = |path: &str| format!("{path}?a=1&access_token={good}");
+    for path in ["/admin", "/elsewhere"] {
+        let decision = decide(&gate, &target(path), &[(name, &ops), ("cookie", "session=x; b=2")]);
+        let set = |name: &str, value: String| Edit::Set(name.into(), value.into_bytes().into());
+        let expected =
+            [set("cookie", "b=2".into()), set(":path", format!("{path}?a=1")), Edit::Remove(name.into())];
+        assert_eq!(decision.token_removal.len(), 3);
+        assert!(
+            expected.iter().all(|edit| decision.token_removal.contains(edit)),
+            "{:?}",
+            decision.token_removal
+        );
+    }
+    let decision = decide(&gate, "/app", &[("x-token", &good)]);
+    assert!(decision.token_removal.is_empty());
+    passed(decision);
+}
+
+#[test]
+fn the_token_of_another_provider_leaves_too() {
+    let gate = gate(
+        "rules: [{match: {prefix: /}, requires: {requires_any: [{provider_name: ops}, {provider_name: app}]}}]",
+    );
+    let (good, other) = (token(OPS, json!({"sub": "o"})), token(APP, json!({"sub": "u"})));
+    let cookie = format!("a=1; session={other}");
+    let pass = passed(decide(&gate, "/", &[("x-ops-token", &good), ("cookie", &cookie)]));
+    assert!(pass.edits.contains(&Edit::Set("cookie".into(), b"a=1"[..].into())), "{:?}", pass.edits);
+    let tab = format!("Bearer\t{other}");
+    let pass = passed(decide(&gate, "/", &[("x-ops-token", &good), ("authorization", &tab)]));
+    assert!(pass.edits.contains(&Edit::Remove("authorization".into())), "{:?}", pass.edits);
+}
+
+#[test]
+fn a_preflight_passes_only_as_browsers_send_it() {
+    let gate =
+        gate("bypass_cors_preflight: true\nrules: [{match: {prefix: /}, requires: {provider_name: app}}]");
+    let outcome = |path: &str, more: &[(&str, &str)], body: bool| {
+        let marks = [
+            (":method", "OPTIONS"),
+            (":path", path),
+            ("origin", "https://a.test"),
+            ("access-control-request-method", "POST"),
+        ];
+        let headers = marks.iter().chain(more);
+        let headers = headers.map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect();
+        matches!(gate.decide(&Request::new(headers).with_body(body), NOW).verdict, Verdict::Pass(_))
+    };
+    assert!(outcome("/api", &[], false));
+    assert!(!outcome("/open/..;/admin", &[], false));
+    assert!(!outcome("/api", &[], true));
+    for credentials in [("authorization", "Basic x"), ("cookie", "a=1"), ("x-ops-token", "x")] {
+        assert!(!outcome("/api", &[credentials], false), "{credentials:?}");
+    }
+}
+
+#[test]
+fn override_headers_are_removed_unless_they_are_allowed() {
+    let headers =
+        [("X-Original-URL", "/admin"), ("x_http_method_override", "DELETE"), ("x-rewrite-url", "/b")];
+    let spoofed = decide(&rules("default: allow"), "/", &headers).spoofed;
+    assert_eq!(spoofed, [&b"X-Original-URL"[..], b"x_http_method_override", b"x-rewrite-url"]);
+    assert!(decide(&rules("default: allow\nallow_override_headers: true"), "/", &headers).spoofed.is_empty());
+}
+
+#[test]
+fn required_claims_and_claim_paths() {
+    let gate = compile(
+        r#"
+providers:
+  app:
+    secrets: [{env: APP}]
+    required_claims: {token_type: [access]}
+    claim_to_headers:
+    - {header_name: x-hasura, claim_path: ["https://hasura.io/jwt/claims", "x-hasura-user-id"]}
+    - {header_name: x-name, claim_name: name, encoding: percent}
+rules:
+- match: {prefix: /h}
+  requires: {provider_name: app, claims: [{claim_path: ["https://hasura.io/jwt/claims", "x.role"], values: [admin]}]}
+- {match: {prefix: /}, requires: {provider_name: app}}
+"#,
+    )
+    .unwrap();
+    let with = |claims: Value| bearer(&token(APP, claims)).1;
+    let hasura = |role: &str| {
+        with(json!({"sub": "u", "token_type": "access", "name": "Zoë 张",
+            "https://hasura.io/jwt/claims": {"x-hasura-user-id": "42", "x.role": role}}))
+    };
+    let good = hasura("admin");
+    let pass = passed(decide(&gate, "/h", &[("authorization", &good)]));
+    assert!(pass.edits.contains(&Edit::Set("x-hasura".into(), b"42"[..].into())), "{:?}", pass.edits);
+    assert!(
+        pass.edits.contains(&Edit::Set("x-name".into(), b"Zo%C3%AB%20%E5%BC%A0"[..].into())),
+        "{:?}",
+        pass.edits
+    );
+    assert_eq!(outcome(&gate, "/h", &[("authorization", &hasura("user"))]), "forbidden");
+    for claims in [json!({"sub": "u"}), json!({"sub": "u", "token_type": "refresh"})] {
+        assert_eq!(outcome(&gate, "/", &[("authorization", &with(claims))]), "claim");
+    }
+}
+
+#[test]
+fn a_revocation_list_speaks_of_its_own_providers_tokens() {
+    let gate = gate(
+        "revocation: {cluster: c, provider_name: app}\nrules: [{match: {prefix: /ops}, requires: {provider_name: ops}}, {match: {prefix: /}, requires: {provider_name: app}}]",
+    );
+    let _ = gate.revocation_call(NOW, 0.0);
+    let page = json!({"cursor": "c1", "sub": [["7", NOW + 1.0, NOW + 600.0]]});
+    gate.watch().unwrap().answer(b"200", page.to_string().as_bytes(), NOW);
+    let claims = json!({"sub": "7", "iat": SECONDS});
+    let (name, app) = bearer(&token(APP, claims.clone()));
+    assert_eq!(outcome(&gate, "/", &[(name, &app)]), "revoked");
+    assert_eq!(outcome(&gate, "/ops", &[("x-ops-token", &token(OPS, claims))]), "allowed");
+}
+
+#[test]
+fn a_maximum_lifetime_needs_to_know_when_the_token_was_issued() {
+    let gate =
+        compile("providers: {app: {secrets: [{env: APP}], max_lifetime_seconds: 3600}}\ndefault: require")
+            .unwrap();
+    let with = |claims: Value| outcome(&gate, "/", &[("authorization", &bearer(&token(APP, claims)).1)]);
+    assert_eq!(with(json!({"sub": "u", "iat": SECONDS})), "allowed");
+    assert_eq!(with(json!({"sub": "u"})), "lifetime");
+}
+
+#[test]
+fn a_subject_in_a_log_cannot_end_the_line() {
+    let gate = rules("default: require");
+    let (name, value) = bearer(&token(APP, json!({"sub": "a\n[fake] \"GET /admin\" 200 \u{202e}"})));
+    let pass = passed(decide(&gate, "/", &[(name, &value)]));
+    assert_eq!(pass.subject.as_deref(), Some("a\u{fffd}[fake] \"GET /admin\" 200 \u{fffd}"));
 }

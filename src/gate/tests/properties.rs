@@ -24,6 +24,7 @@ fn compile() -> Gate {
 providers:
   app:
     secrets: [{inline: app-0123456789abcdef0123456789abcdef}]
+    from_headers: [{name: Authorization, value_prefix: 'Bearer '}]
     from_cookies: [session]
     from_params: [token]
     claim_to_headers: [{header_name: x-user-id, claim_name: sub, required: true}]
@@ -143,7 +144,7 @@ proptest! {
             ("accept".to_owned(), b"text/html".to_vec()),
         ];
         if let Verdict::Refuse(_, reply) = decide(headers).verdict
-            && let jwt_gate::Reply::Http { headers, .. } = &*reply
+            && let jwt_gate::Reply { headers, .. } = &*reply
             && let Some((_, location)) = headers.iter().find(|(name, _)| *name == "location")
         {
             let back = location.strip_prefix("/sign-in?next=").unwrap();

@@ -11,6 +11,7 @@ const CONFIG: &str = "
 providers:
   app:
     secrets: [{inline: app-0123456789abcdef0123456789abcdef}]
+    from_headers: [{name: Authorization, value_prefix: 'Bearer '}]
     from_cookies: [session]
     from_params: [token]
     claim_to_headers: [{header_name: x-user-id, claim_name: sub, required: true}]

@@ -65,6 +65,12 @@ impl VerifiedClaims {
         self.payload.at(path)
     }
 
+    /// The claim of this very name; dots have no meaning.
+    #[must_use]
+    pub fn member(&self, name: &str) -> Option<Claim<'_>> {
+        self.payload.get(name)
+    }
+
     /// `sub`, where it is a string.
     #[must_use]
     pub fn subject(&self) -> Option<&str> {

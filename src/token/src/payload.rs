@@ -53,7 +53,7 @@ impl Payload {
     pub(crate) fn for_each<'claims>(&'claims self, mut visit: impl FnMut(&'claims str, Claim<'claims>)) {
         match &self.members {
             Members::Parsed(members) => {
-                members.iter().for_each(|(name, value)| visit(name, Claim::of(value)));
+                members.iter().for_each(|(name, value)| visit(name, Claim::from(value)));
             }
             Members::InPlace(members) => members.iter().for_each(|member| {
                 if let Some((name, value)) = self.name(member).zip(self.value(member)) {
@@ -71,7 +71,7 @@ impl Payload {
     /// The claim at `path`: see [`lookup`].
     pub(crate) fn at(&self, path: &str) -> Option<Claim<'_>> {
         match &self.members {
-            Members::Parsed(members) => lookup(members, path).map(Claim::of),
+            Members::Parsed(members) => lookup(members, path).map(Claim::from),
             // None of them is an object that dots could descend into.
             Members::InPlace(_) => self.get(path),
         }
@@ -80,7 +80,7 @@ impl Payload {
     /// The claim of this name.
     pub(crate) fn get(&self, name: &str) -> Option<Claim<'_>> {
         match &self.members {
-            Members::Parsed(members) => members.get(name).map(Claim::of),
+            Members::Parsed(members) => members.get(name).map(Claim::from),
             Members::InPlace(members) => {
                 let head = head(name.as_bytes());
                 let is_it = |member: &&Member| {
@@ -107,8 +107,8 @@ impl Payload {
 
 // === impl Claim ===
 
-impl<'claims> Claim<'claims> {
-    fn of(value: &'claims Value) -> Self {
+impl<'claims> From<&'claims Value> for Claim<'claims> {
+    fn from(value: &'claims Value) -> Self {
         match value {
             Value::String(text) => Self::Text(text),
             other => match other.as_u64() {
@@ -117,7 +117,9 @@ impl<'claims> Claim<'claims> {
             },
         }
     }
+}
 
+impl<'claims> Claim<'claims> {
     /// The string, where it is one.
     #[must_use]
     pub fn as_str(self) -> Option<&'claims str> {

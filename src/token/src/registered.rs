@@ -68,10 +68,12 @@ impl<'claims> Registered<'claims> {
         };
         window.check(now)?;
         if expectations.max_lifetime_seconds > 0 {
+            // Without it, a token of any lifetime would pass in its last seconds.
+            let Some(issued_at) = issued_at else { return Err(Refusal::Lifetime) };
             #[expect(clippy::cast_precision_loss, reason = "2^53 seconds are 285 million years")]
             let longest = expectations.max_lifetime_seconds as NumericDate;
             // A clock ahead of ours must not make a life look shorter than what is left of it.
-            let start = issued_at.unwrap_or(now).min(now);
+            let start = issued_at.min(now);
             if expires.unwrap_or(NumericDate::INFINITY) - start > longest {
                 return Err(Refusal::Lifetime);
             }

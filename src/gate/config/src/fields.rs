@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::ConfigError;
 use super::error::shown;
+use super::hints;
 
 /// A value, and where it is: `providers.app.secrets[0]`.
 pub(super) struct Node {
@@ -79,7 +80,10 @@ impl Node {
                 if let Some((before, _)) = name.split_once(':').filter(|(before, _)| known.contains(before)) {
                     return Err(ConfigError::new(field, format!("needs a space after `{before}:`")));
                 }
-                let message = format!("unknown field; there are {}", known.join(", "));
+                let message = match hints::replacement(name) {
+                    Some(hint) => format!("is a field of jwt_authn that the gate does not have; {hint}"),
+                    None => format!("unknown field; there are {}", known.join(", ")),
+                };
                 return Err(ConfigError::new(within(&field, name), message));
             }
             // `requires:` with its content indented wrongly must not make a rule public.
@@ -143,6 +147,11 @@ impl Fields {
 
     pub(super) fn u64(&mut self, name: &str) -> Result<Option<u64>, ConfigError> {
         self.take(name).map(|node| node.whole(u64::MAX)).transpose()
+    }
+
+    pub(super) fn i64(&mut self, name: &str) -> Result<Option<i64>, ConfigError> {
+        let whole = |node: Node| node.value.as_i64().ok_or_else(|| node.error("must be a whole number"));
+        self.take(name).map(whole).transpose()
     }
 
     /// Which of `variants` it is: its place among them, 0 where it is absent.

@@ -10,6 +10,7 @@
 mod document;
 mod error;
 mod fields;
+mod hints;
 mod reader;
 mod struct_wire;
 mod types;

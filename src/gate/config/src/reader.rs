@@ -15,6 +15,8 @@ pub(super) fn config(document: Node) -> Result<Config, ConfigError> {
         "bypass_cors_preflight",
         "strip_failure_response",
         "strip_headers",
+        "allow_override_headers",
+        "paths",
         "decision_in_filter_state",
         "sign_in_redirect",
         "revocation",
@@ -31,6 +33,8 @@ pub(super) fn config(document: Node) -> Result<Config, ConfigError> {
         bypass_cors_preflight: fields.flag("bypass_cors_preflight")?.unwrap_or_default(),
         strip_failure_response: fields.flag("strip_failure_response")?.unwrap_or_default(),
         strip_headers: fields.texts("strip_headers")?,
+        allow_override_headers: fields.flag("allow_override_headers")?.unwrap_or_default(),
+        paths: fields.take("paths").map(path_options).transpose()?.unwrap_or_default(),
         decision_in_filter_state: fields.flag("decision_in_filter_state")?.unwrap_or_default(),
         sign_in_redirect: fields.take("sign_in_redirect").map(sign_in_redirect).transpose()?,
         revocation: fields.take("revocation").map(revocation).transpose()?,
@@ -55,6 +59,7 @@ fn provider(node: Node) -> Result<Provider, ConfigError> {
         "from_headers",
         "from_cookies",
         "from_params",
+        "required_claims",
         "forward",
         "claim_to_headers",
         "forward_payload_header",
@@ -69,12 +74,18 @@ fn provider(node: Node) -> Result<Provider, ConfigError> {
         subjects: fields.take("subjects").map(string_matcher).transpose()?,
         secrets: fields.list("secrets")?.into_iter().map(secret_source).collect::<Result<_, _>>()?,
         local_jwks: fields.take("local_jwks").map(local_jwks).transpose()?,
-        from_headers: match fields.take("from_headers") {
-            Some(list) => list.list()?.into_iter().map(header_location).collect::<Result<_, _>>()?,
-            None => default_from_headers(),
-        },
+        from_headers: fields
+            .list("from_headers")?
+            .into_iter()
+            .map(header_location)
+            .collect::<Result<_, _>>()?,
         from_cookies: fields.texts("from_cookies")?,
         from_params: fields.texts("from_params")?,
+        required_claims: fields
+            .take("required_claims")
+            .map(claim_conditions)
+            .transpose()?
+            .unwrap_or_default(),
         forward: fields.flag("forward")?.unwrap_or_default(),
         claim_to_headers: fields
             .list("claim_to_headers")?
@@ -90,16 +101,30 @@ fn provider(node: Node) -> Result<Provider, ConfigError> {
 }
 
 fn string_matcher(node: Node) -> Result<StringMatcher, ConfigError> {
-    let mut fields = node.fields(&["exact", "prefix", "suffix", "safe_regex"])?;
-    let several = fields.error("needs exactly one of exact, prefix, suffix, safe_regex");
-    let texts = (fields.text("exact")?, fields.text("prefix")?, fields.text("suffix")?);
-    match (texts, fields.take("safe_regex").map(safe_regex).transpose()?) {
-        ((Some(text), None, None), None) => Ok(StringMatcher::Exact(text)),
-        ((None, Some(text), None), None) => Ok(StringMatcher::Prefix(text)),
-        ((None, None, Some(text)), None) => Ok(StringMatcher::Suffix(text)),
-        ((None, None, None), Some(regex)) => Ok(StringMatcher::SafeRegex(regex)),
+    let mut fields = node.fields(&["exact", "prefix", "suffix", "contains", "safe_regex", "ignore_case"])?;
+    let several = fields.error("needs exactly one of exact, prefix, suffix, contains, safe_regex");
+    let patterns = [
+        fields.text("exact")?.map(StringPattern::Exact),
+        fields.text("prefix")?.map(StringPattern::Prefix),
+        fields.text("suffix")?.map(StringPattern::Suffix),
+        fields.text("contains")?.map(StringPattern::Contains),
+        fields.take("safe_regex").map(safe_regex).transpose()?.map(StringPattern::SafeRegex),
+    ];
+    let mut given = patterns.into_iter().flatten();
+    match (given.next(), given.next()) {
+        (Some(pattern), None) => {
+            Ok(StringMatcher { pattern, ignore_case: fields.flag("ignore_case")?.unwrap_or_default() })
+        }
         _ => Err(several),
     }
+}
+
+fn path_options(node: Node) -> Result<PathOptions, ConfigError> {
+    let mut fields = node.fields(&["ignore_case", "ignore_trailing_slash"])?;
+    Ok(PathOptions {
+        ignore_case: fields.flag("ignore_case")?.unwrap_or_default(),
+        ignore_trailing_slash: fields.flag("ignore_trailing_slash")?.unwrap_or_default(),
+    })
 }
 
 /// A text, or Envoy's RegexMatcher around one; `google_re2` was its only engine and is empty.
@@ -141,11 +166,23 @@ fn header_location(node: Node) -> Result<HeaderLocation, ConfigError> {
 }
 
 fn claim_to_header(node: Node) -> Result<ClaimToHeader, ConfigError> {
-    let mut fields = node.fields(&["header_name", "claim_name", "required"])?;
+    let mut fields = node.fields(&["header_name", "claim_name", "claim_path", "required", "encoding"])?;
+    let neither = fields.error("needs exactly one of claim_name and claim_path");
+    let (claim_name, claim_path) = (fields.text("claim_name")?, fields.texts("claim_path")?);
+    if claim_name.is_some() != claim_path.is_empty() {
+        return Err(neither);
+    }
     Ok(ClaimToHeader {
         header_name: fields.required("header_name")?.text()?,
-        claim_name: fields.required("claim_name")?.text()?,
+        claim_name,
+        claim_path,
         required: fields.flag("required")?.unwrap_or_default(),
+        encoding: match fields.choice("encoding", &["raw", "percent", "json", "base64url"])? {
+            3 => ClaimEncoding::Base64url,
+            2 => ClaimEncoding::Json,
+            1 => ClaimEncoding::Percent,
+            _ => ClaimEncoding::Raw,
+        },
     })
 }
 
@@ -158,26 +195,69 @@ fn rule(node: Node) -> Result<Rule, ConfigError> {
 }
 
 fn route_match(node: Node) -> Result<RouteMatch, ConfigError> {
-    let mut fields =
-        node.fields(&["path", "prefix", "path_separated_prefix", "safe_regex", "methods", "headers"])?;
+    let mut fields = node.fields(&[
+        "path",
+        "prefix",
+        "path_separated_prefix",
+        "safe_regex",
+        "case_sensitive",
+        "methods",
+        "headers",
+    ])?;
     Ok(RouteMatch {
         path: fields.text("path")?,
         prefix: fields.text("prefix")?,
         path_separated_prefix: fields.text("path_separated_prefix")?,
         safe_regex: fields.take("safe_regex").map(safe_regex).transpose()?,
+        case_sensitive: fields.flag("case_sensitive")?.unwrap_or_else(default_true),
         methods: fields.texts("methods")?,
         headers: fields.list("headers")?.into_iter().map(header_matcher).collect::<Result<_, _>>()?,
     })
 }
 
 fn header_matcher(node: Node) -> Result<HeaderMatcher, ConfigError> {
-    let mut fields = node.fields(&["name", "string_match", "present_match", "invert_match"])?;
+    let mut fields = node.fields(&[
+        "name",
+        "string_match",
+        "range_match",
+        "present_match",
+        "invert_match",
+        "treat_missing_header_as_empty",
+    ])?;
     Ok(HeaderMatcher {
         name: fields.required("name")?.text()?,
         string_match: fields.take("string_match").map(string_matcher).transpose()?,
+        range_match: fields.take("range_match").map(range_match).transpose()?,
         present_match: fields.flag("present_match")?,
         invert_match: fields.flag("invert_match")?.unwrap_or_default(),
+        treat_missing_header_as_empty: fields.flag("treat_missing_header_as_empty")?.unwrap_or_default(),
     })
+}
+
+fn range_match(node: Node) -> Result<RangeMatch, ConfigError> {
+    let mut fields = node.fields(&["start", "end"])?;
+    Ok(RangeMatch {
+        start: fields.i64("start")?.unwrap_or_default(),
+        end: fields.i64("end")?.unwrap_or_default(),
+    })
+}
+
+/// A mapping from names to values, or a list of `{claim_path, values}`.
+fn claim_conditions(node: Node) -> Result<ClaimConditions, ConfigError> {
+    let values = |node: Node| node.list()?.into_iter().map(claim_value).collect::<Result<_, _>>();
+    if node.value().is_array() {
+        let condition = |node: Node| {
+            let mut fields = node.fields(&["claim_path", "values"])?;
+            let claim_path = fields.required("claim_path")?.list()?;
+            let claim_path = claim_path.into_iter().map(Node::text).collect::<Result<_, _>>()?;
+            Ok(ClaimCondition { claim_path, values: values(fields.required("values")?)?, dotted: None })
+        };
+        return node.list()?.into_iter().map(condition).collect::<Result<_, _>>().map(ClaimConditions);
+    }
+    let condition = |(name, node): (String, Node)| {
+        Ok(ClaimCondition { claim_path: Vec::new(), values: values(node)?, dotted: Some(name) })
+    };
+    node.mapping()?.into_iter().map(condition).collect::<Result<_, _>>().map(ClaimConditions)
 }
 
 fn requirement(node: Node) -> Result<Requirement, ConfigError> {
@@ -189,13 +269,11 @@ fn requirement(node: Node) -> Result<Requirement, ConfigError> {
         "allow_missing",
         "allow_missing_or_failed",
     ])?;
-    let claims = fields.take("claims").map_or_else(|| Ok(Vec::new()), Node::mapping)?.into_iter();
-    let claim_values = |node: Node| node.list()?.into_iter().map(claim_value).collect::<Result<_, _>>();
     let inner =
         |fields: &mut Fields, name| fields.take(name).map(|n| requirement(n).map(Box::new)).transpose();
     Ok(Requirement {
         provider_name: fields.text("provider_name")?,
-        claims: claims.map(|(name, node)| Ok((name, claim_values(node)?))).collect::<Result<_, _>>()?,
+        claims: fields.take("claims").map(claim_conditions).transpose()?.unwrap_or_default(),
         requires_any: fields.take("requires_any").map(requirement_list).transpose()?,
         requires_all: fields.take("requires_all").map(requirement_list).transpose()?,
         allow_missing: inner(&mut fields, "allow_missing")?,

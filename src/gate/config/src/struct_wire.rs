@@ -6,8 +6,9 @@
 
 use serde_json::{Map, Number, Value};
 
-/// How deep a configuration may nest. Envoy's own loader stops at 100.
-const MAX_DEPTH: u8 = 64;
+/// How deep a configuration may nest, in messages: each mapping takes two, its `Struct` and its `Value`. Envoy's own loader
+/// stops at 100 mappings.
+const MAX_DEPTH: u8 = 202;
 
 /// The value of a `Struct`. `None` where the bytes are not one, to the last byte; `Err` with the name of a
 /// field that is there twice.

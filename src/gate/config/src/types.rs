@@ -31,6 +31,13 @@ pub struct Config {
     /// `wasm.jwt_gate.code` and `wasm.jwt_gate.subject`. It takes hostcalls on each request.
     #[cfg_attr(feature = "schema", schemars(default))]
     pub decision_in_filter_state: bool,
+    /// Whether headers that name another path or method (`X-Original-URL`, `X-Rewrite-URL`,
+    /// `X-HTTP-Method-Override` and their kin) may reach the backend. By default they are removed.
+    #[cfg_attr(feature = "schema", schemars(default))]
+    pub allow_override_headers: bool,
+    /// How the backend's router compares paths.
+    #[cfg_attr(feature = "schema", schemars(default))]
+    pub paths: PathOptions,
     /// Where a browser without a good token is sent.
     pub sign_in_redirect: Option<SignInRedirect>,
     /// Where revocations come from.
@@ -41,6 +48,19 @@ pub struct Config {
     /// What the names of the counters start with.
     #[cfg_attr(feature = "schema", schemars(default = "default_stat_prefix"))]
     pub stat_prefix: String,
+}
+
+/// How the backend's router compares paths. Rules are matched in the same way, so that a request cannot reach a
+/// handler under a spelling that no rule names.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(JsonSchema), schemars(deny_unknown_fields))]
+pub struct PathOptions {
+    /// Whether `/Admin` is `/admin`, as in Express and ASP.NET Core.
+    #[cfg_attr(feature = "schema", schemars(default))]
+    pub ignore_case: bool,
+    /// Whether `/admin/` is `/admin`, as in Express.
+    #[cfg_attr(feature = "schema", schemars(default))]
+    pub ignore_trailing_slash: bool,
 }
 
 /// One issuer of tokens. Exactly one of `secrets` and `local_jwks`.
@@ -59,8 +79,9 @@ pub struct Provider {
     pub secrets: Vec<SecretSource>,
     /// A JWK set (RFC 7517) of `oct` keys for HS256.
     pub local_jwks: Option<LocalJwks>,
-    /// Headers that may hold the token, in order. Default: `Authorization` with `Bearer `.
-    #[cfg_attr(feature = "schema", schemars(default = "default_from_headers"))]
+    /// Headers that may hold the token, in order. `Authorization` with `Bearer ` is the default where none of
+    /// `from_headers`, `from_cookies` and `from_params` is given.
+    #[cfg_attr(feature = "schema", schemars(default))]
     pub from_headers: Vec<HeaderLocation>,
     /// Cookies that may hold the token, in order, after the headers.
     #[cfg_attr(feature = "schema", schemars(default))]
@@ -68,6 +89,9 @@ pub struct Provider {
     /// Query parameters that may hold the token, in order, after the cookies.
     #[cfg_attr(feature = "schema", schemars(default))]
     pub from_params: Vec<String>,
+    /// What the claims of every token of this provider must be; a token without them is refused (401 `claim`).
+    #[cfg_attr(feature = "schema", schemars(default))]
+    pub required_claims: ClaimConditions,
     /// Whether the token stays on the request that the backend receives.
     #[cfg_attr(feature = "schema", schemars(default))]
     pub forward: bool,
@@ -80,8 +104,8 @@ pub struct Provider {
     /// The name under which the payload, as JSON, is put into Envoy's filter state. Empty: not at all.
     #[cfg_attr(feature = "schema", schemars(default))]
     pub payload_in_filter_state: String,
-    /// How far the clocks of issuer and gate may be apart, in seconds.
-    #[cfg_attr(feature = "schema", schemars(default = "default_clock_skew_seconds"))]
+    /// How far the clocks of issuer and gate may be apart, in seconds. At most 3600.
+    #[cfg_attr(feature = "schema", schemars(default = "default_clock_skew_seconds", range(max = 3600)))]
     pub clock_skew_seconds: u32,
     /// Whether a token without `exp` is refused.
     #[cfg_attr(feature = "schema", schemars(default = "default_true"))]
@@ -91,16 +115,31 @@ pub struct Provider {
     pub max_lifetime_seconds: u64,
 }
 
-/// A text that must match. One of.
+/// A string that must match, as Envoy's `StringMatcher`: exactly one of `exact`, `prefix`, `suffix`, `contains` and
+/// `safe_regex`.
+#[derive(Debug)]
+#[cfg_attr(feature = "schema", derive(JsonSchema), schemars(deny_unknown_fields))]
+pub struct StringMatcher {
+    /// The pattern.
+    #[cfg_attr(feature = "schema", schemars(flatten))]
+    pub pattern: StringPattern,
+    /// Whether the case of letters does not matter. It has no effect on `safe_regex`.
+    #[cfg_attr(feature = "schema", schemars(default))]
+    pub ignore_case: bool,
+}
+
+/// The pattern of a [`StringMatcher`].
 #[derive(Debug)]
 #[cfg_attr(feature = "schema", derive(JsonSchema), schemars(rename_all = "snake_case"))]
-pub enum StringMatcher {
+pub enum StringPattern {
     /// The text itself.
     Exact(String),
     /// What it starts with.
     Prefix(String),
     /// What it ends with.
     Suffix(String),
+    /// What it contains.
+    Contains(String),
     /// A regular expression that matches the whole of it.
     SafeRegex(SafeRegex),
 }
@@ -163,11 +202,32 @@ pub struct HeaderLocation {
 pub struct ClaimToHeader {
     /// The header's name.
     pub header_name: String,
-    /// The claim; dots descend into objects.
-    pub claim_name: String,
+    /// The claim; dots descend into objects. One of `claim_name` and `claim_path`.
+    pub claim_name: Option<String>,
+    /// The claim's place, one name for each level: `[a, "b.c"]` is the member `b.c` of the object `a`.
+    #[cfg_attr(feature = "schema", schemars(default))]
+    pub claim_path: Vec<String>,
     /// Whether a token without it is refused.
     #[cfg_attr(feature = "schema", schemars(default))]
     pub required: bool,
+    /// How the value is written.
+    #[cfg_attr(feature = "schema", schemars(default))]
+    pub encoding: ClaimEncoding,
+}
+
+/// How a claim's value is written into its header. A value that cannot be written without loss is refused.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(JsonSchema), schemars(rename_all = "snake_case"))]
+pub enum ClaimEncoding {
+    /// As it is; the items of an array are joined with commas. Objects and nested arrays are refused.
+    #[default]
+    Raw,
+    /// As `raw`, but percent-encoded (RFC 3986 §2.1): any string fits. Objects and nested arrays become JSON first.
+    Percent,
+    /// As JSON in ASCII.
+    Json,
+    /// As base64url of the string, or of the JSON of any other value.
+    Base64url,
 }
 
 /// What a set of requests needs.
@@ -193,7 +253,10 @@ pub struct RouteMatch {
     pub path_separated_prefix: Option<String>,
     /// A regular expression that matches the whole path.
     pub safe_regex: Option<SafeRegex>,
-    /// One of these methods. Empty: any.
+    /// Whether the case of letters matters. It has no effect on `safe_regex`.
+    #[cfg_attr(feature = "schema", schemars(default = "default_true"))]
+    pub case_sensitive: bool,
+    /// One of these methods; `GET` covers `HEAD`. Empty: any.
     #[cfg_attr(feature = "schema", schemars(default))]
     pub methods: Vec<String>,
     /// All of these headers.
@@ -201,19 +264,37 @@ pub struct RouteMatch {
     pub headers: Vec<HeaderMatcher>,
 }
 
-/// A header that a rule looks at.
+/// A header that a rule looks at, as Envoy's `HeaderMatcher`. A value matcher (`string_match`, `range_match`) never matches an
+/// absent header, inverted or not, unless `treat_missing_header_as_empty` is set.
 #[derive(Debug)]
 #[cfg_attr(feature = "schema", derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct HeaderMatcher {
-    /// The header's name; case does not matter.
+    /// The header's name; case does not matter. `host` is `:authority`.
     pub name: String,
-    /// What its value must be; several values count as one, joined with `,`.
+    /// What its value must be.
     pub string_match: Option<StringMatcher>,
-    /// Whether it must be there, or must not. The default, where `string_match` is absent, is that it must.
+    /// The integers that its value may be.
+    pub range_match: Option<RangeMatch>,
+    /// Whether it must be there, or must not. Where no other matcher is given, it must.
     pub present_match: Option<bool>,
     /// Whether the outcome is turned around.
     #[cfg_attr(feature = "schema", schemars(default))]
     pub invert_match: bool,
+    /// Whether an absent header counts as an empty one.
+    #[cfg_attr(feature = "schema", schemars(default))]
+    pub treat_missing_header_as_empty: bool,
+}
+
+/// Integers from `start` to `end`, `end` excluded, as Envoy's `Int64Range`.
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(feature = "schema", derive(JsonSchema), schemars(deny_unknown_fields))]
+pub struct RangeMatch {
+    /// The first integer that matches.
+    #[cfg_attr(feature = "schema", schemars(default))]
+    pub start: i64,
+    /// The first one after it that does not.
+    #[cfg_attr(feature = "schema", schemars(default))]
+    pub end: i64,
 }
 
 /// What a request needs: exactly one of these (`claims` beside `provider_name`). An empty one, as in
@@ -223,10 +304,10 @@ pub struct HeaderMatcher {
 pub struct Requirement {
     /// A token of this provider.
     pub provider_name: Option<String>,
-    /// What the claims must be; otherwise 403. Dots descend; an array matches where one of its items does;
-    /// `scope` is also read as words separated by spaces (RFC 8693 §4.2).
+    /// What the claims must be; otherwise 403. An array matches where one of its items does; `scope` is also read as
+    /// words separated by spaces (RFC 8693 §4.2).
     #[cfg_attr(feature = "schema", schemars(default))]
-    pub claims: BTreeMap<String, Vec<ClaimValue>>,
+    pub claims: ClaimConditions,
     /// One of these.
     pub requires_any: Option<RequirementList>,
     /// All of these.
@@ -235,6 +316,24 @@ pub struct Requirement {
     pub allow_missing: Option<Box<Requirement>>,
     /// Whatever comes: a good token gives an identity, any other gives none.
     pub allow_missing_or_failed: Option<Box<Requirement>>,
+}
+
+/// Conditions on claims: a mapping from a claim's name (dots descend into objects) to its values, or a list of
+/// `{claim_path, values}`, for names that hold dots themselves.
+#[derive(Debug, Default)]
+pub struct ClaimConditions(pub Vec<ClaimCondition>);
+
+/// One condition on a claim.
+#[derive(Debug)]
+#[cfg_attr(feature = "schema", derive(JsonSchema), schemars(deny_unknown_fields))]
+pub struct ClaimCondition {
+    /// The claim's place, one name for each level.
+    pub claim_path: Vec<String>,
+    /// The values that are allowed.
+    pub values: Vec<ClaimValue>,
+    /// The name with dots that stood there in place of a path.
+    #[cfg_attr(feature = "schema", schemars(skip))]
+    pub dotted: Option<String>,
 }
 
 /// A list of requirements, or Envoy's `{requirements: […]}` around one.
@@ -283,7 +382,8 @@ pub struct SignInRedirect {
 pub struct Revocation {
     /// Envoy's cluster for the companion's private port.
     pub cluster: String,
-    /// Whose secret signs the gate's own token for the feed; needed where there are several providers.
+    /// Whose secret signs the gate's own token for the feed, and whose tokens the feed revokes. Needed where there
+    /// are several providers.
     pub provider_name: Option<String>,
     /// The feed's path.
     #[cfg_attr(feature = "schema", schemars(default = "default_revocation_path"))]
@@ -333,10 +433,6 @@ pub(super) fn default_stat_prefix() -> String {
     "jwt_gate".to_owned()
 }
 
-pub(super) fn default_from_headers() -> Vec<HeaderLocation> {
-    vec![HeaderLocation { name: "Authorization".to_owned(), value_prefix: "Bearer ".to_owned() }]
-}
-
 pub(super) fn default_clock_skew_seconds() -> u32 {
     60
 }
@@ -381,7 +477,7 @@ mod schema {
 
     use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-    use super::{Requirement, RequirementList, SafeRegex};
+    use super::{ClaimCondition, ClaimConditions, ClaimValue, Requirement, RequirementList, SafeRegex};
 
     impl JsonSchema for SafeRegex {
         fn schema_name() -> Cow<'static, str> {
@@ -395,6 +491,24 @@ mod schema {
                     {"type": "string"},
                     {"type": "object", "required": ["regex"], "additionalProperties": false,
                      "properties": {"regex": {"type": "string"}, "google_re2": {"type": "object"}}},
+                ]
+            })
+        }
+    }
+
+    impl JsonSchema for ClaimConditions {
+        fn schema_name() -> Cow<'static, str> {
+            "ClaimConditions".into()
+        }
+
+        fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+            let values = generator.subschema_for::<Vec<ClaimValue>>();
+            let list = generator.subschema_for::<Vec<ClaimCondition>>();
+            json_schema!({
+                "description": "Conditions on claims: a mapping from names to values, or a list of {claim_path, values}.",
+                "anyOf": [
+                    {"type": "object", "additionalProperties": values},
+                    list,
                 ]
             })
         }

@@ -1,44 +1,39 @@
 //! What a verified token's claims must be.
 
-use std::collections::BTreeMap;
-
-use jwt_gate_token::lookup;
 use serde_json::{Map, Value};
 
-use crate::config::{ClaimValue, ConfigError};
+use crate::claim_place::ClaimPlace;
+use crate::config::{ClaimCondition, ClaimConditions, ClaimValue, ConfigError};
 
-/// The claim at `path` must have one of `values`.
+/// The claim at a place must have one of these values.
 #[derive(Debug)]
 pub(crate) struct Condition {
-    path: String,
+    place: ClaimPlace,
     values: Vec<ClaimValue>,
 }
 
 impl Condition {
-    /// The conditions of a requirement's `claims`.
-    pub(super) fn all(
-        claims: BTreeMap<String, Vec<ClaimValue>>,
-        field: &str,
-    ) -> Result<Vec<Self>, ConfigError> {
-        claims
-            .into_iter()
-            .map(|(path, values)| {
-                if path.is_empty() || values.is_empty() {
-                    return Err(ConfigError::new(
-                        format!("{field}.claims.{path}"),
-                        "needs a claim and its values",
-                    ));
-                }
-                Ok(Self { path, values })
-            })
-            .collect()
+    /// The conditions that are written in `field`.
+    pub(crate) fn all(conditions: ClaimConditions, field: &str) -> Result<Vec<Self>, ConfigError> {
+        let compile = |(index, condition): (usize, ClaimCondition)| {
+            let field = match &condition.dotted {
+                Some(name) => format!("{field}.{name}"),
+                None => format!("{field}[{index}]"),
+            };
+            if condition.values.is_empty() {
+                return Err(ConfigError::new(field, "needs a claim and its values"));
+            }
+            let place = ClaimPlace::new(condition.dotted, condition.claim_path, &field)?;
+            Ok(Self { place, values: condition.values })
+        };
+        conditions.0.into_iter().enumerate().map(compile).collect()
     }
 
-    pub(super) fn holds(&self, claims: &Map<String, Value>) -> bool {
-        match lookup(claims, &self.path) {
+    pub(crate) fn holds(&self, claims: &Map<String, Value>) -> bool {
+        match self.place.of(claims) {
             Some(Value::Array(items)) => items.iter().any(|item| self.allows(item)),
             // RFC 8693 §4.2: a space-separated list.
-            Some(Value::String(words)) if self.path == "scope" => {
+            Some(Value::String(words)) if self.place.is("scope") => {
                 words.split(' ').any(|word| self.values.iter().any(|value| is_text(value, word)))
                     || self.values.iter().any(|value| is_text(value, words))
             }
@@ -57,6 +52,16 @@ impl Condition {
     }
 }
 
+/// The claims that `conditions` look at, by the names of the members of the payload.
+pub(crate) fn referenced(conditions: &ClaimConditions) -> impl Iterator<Item = String> {
+    conditions.0.iter().flat_map(|condition| {
+        let dotted = condition.dotted.iter();
+        let first =
+            dotted.clone().filter_map(|name| name.split_once('.').map(|(object, _)| object.to_owned()));
+        first.chain(dotted.cloned()).chain(condition.claim_path.first().cloned())
+    })
+}
+
 fn is_text(value: &ClaimValue, text: &str) -> bool {
     matches!(value, ClaimValue::Text(value) if value == text)
 }
@@ -67,7 +72,9 @@ mod tests {
     use serde_json::json;
 
     fn holds(path: &str, value: ClaimValue, claims: Value) -> bool {
-        let conditions = Condition::all(BTreeMap::from([(path.to_owned(), vec![value])]), "f").unwrap();
+        let condition =
+            ClaimCondition { claim_path: Vec::new(), values: vec![value], dotted: Some(path.to_owned()) };
+        let conditions = Condition::all(ClaimConditions(vec![condition]), "f").unwrap();
         conditions.iter().all(|condition| condition.holds(claims.as_object().unwrap()))
     }
 

@@ -1,10 +1,13 @@
 //! Which requests a rule is for.
 
+use std::borrow::Cow;
+
 use regex_lite::Regex;
 
+use super::interpretation::{Interpretation, Looks};
 use super::text::{TextMatcher, compile};
-use crate::config::{ConfigError, HeaderMatcher, RouteMatch};
-use crate::request::Request;
+use crate::boundary::{Boundary, is_header_name};
+use crate::config::{ConfigError, HeaderMatcher, PathOptions, RangeMatch, RouteMatch};
 
 /// A compiled [`RouteMatch`].
 #[derive(Debug)]
@@ -14,8 +17,18 @@ pub(super) struct Matcher {
     headers: Vec<HeaderCondition>,
 }
 
+/// Which paths match.
 #[derive(Debug)]
-enum PathMatcher {
+struct PathMatcher {
+    pattern: PathPattern,
+    /// Whether letters in both cases are the same. The pattern is folded then, unless it is a regular expression.
+    ignore_case: bool,
+    /// Whether a path matches also where it would with a slash more or less at its end.
+    ignore_trailing_slash: bool,
+}
+
+#[derive(Debug)]
+enum PathPattern {
     Path(String),
     Prefix(String),
     PathSeparatedPrefix(String),
@@ -24,16 +37,33 @@ enum PathMatcher {
 
 #[derive(Debug)]
 struct HeaderCondition {
+    /// In lower case.
     name: String,
-    value: Option<TextMatcher>,
-    expected: bool,
+    value: ValueMatcher,
+    invert: bool,
+    treat_missing_as_empty: bool,
 }
+
+#[derive(Debug)]
+enum ValueMatcher {
+    Present(bool),
+    Text(TextMatcher),
+    Range(RangeMatch),
+}
+
+/// The pseudo-headers of requests (RFC 9113 §8.3.1, RFC 8441 §4).
+const PSEUDO_HEADERS: [&str; 5] = [":authority", ":method", ":path", ":protocol", ":scheme"];
 
 // === impl Matcher ===
 
 impl Matcher {
-    pub(super) fn new(route: &RouteMatch, field: &str) -> Result<Self, ConfigError> {
-        let path = PathMatcher::new(route, field)?;
+    pub(super) fn new(
+        route: &RouteMatch,
+        options: PathOptions,
+        boundary: &Boundary,
+        field: &str,
+    ) -> Result<Self, ConfigError> {
+        let path = PathMatcher::new(route, options, field)?;
         for (index, method) in route.methods.iter().enumerate() {
             if method.is_empty()
                 || !method.bytes().all(|byte| byte.is_ascii_uppercase() || b"-_".contains(&byte))
@@ -41,7 +71,7 @@ impl Matcher {
                 let field = format!("{field}.methods[{index}]");
                 return Err(ConfigError::new(
                     field,
-                    "is no method; methods are written in capitals, as in GET",
+                    "is not a method; methods are written in capitals, as in GET",
                 ));
             }
         }
@@ -49,34 +79,52 @@ impl Matcher {
             .headers
             .iter()
             .enumerate()
-            .map(|(index, header)| HeaderCondition::new(header, &format!("{field}.headers[{index}]")))
+            .map(|(index, header)| {
+                HeaderCondition::new(header, boundary, &format!("{field}.headers[{index}]"))
+            })
             .collect::<Result<_, _>>()?;
         Ok(Self { path, methods: route.methods.clone(), headers })
     }
 
-    /// Whether the rule is for this request, were `path` its path.
-    pub(super) fn matches(&self, path: &str, request: &Request) -> bool {
-        self.path.matches(path)
-            && (self.methods.is_empty()
-                || self.methods.iter().any(|method| method.as_bytes() == request.method()))
+    /// Adds what this matcher looks at.
+    pub(super) fn note_looks(&self, looks: &mut Looks) {
+        for HeaderCondition { name, .. } in &self.headers {
+            if name == ":authority" {
+                looks.at_host = true;
+            } else if !name.starts_with(':') && !looks.at_headers.contains(name) {
+                looks.at_headers.push(name.clone());
+            }
+        }
+    }
+
+    /// Whether the rule is for the request in this interpretation.
+    pub(super) fn matches(&self, request: &Interpretation<'_>) -> bool {
+        self.path.matches(&request.path)
+            && (self.methods.is_empty() || self.methods.iter().any(|method| covers(method, &request.method)))
             && self.headers.iter().all(|header| header.holds(request))
     }
+}
+
+/// Whether a rule for `method` is one for `requested`: a rule for `GET` is one for `HEAD`.
+fn covers(method: &str, requested: &str) -> bool {
+    method == requested || (method == "GET" && requested == "HEAD")
 }
 
 // === impl PathMatcher ===
 
 impl PathMatcher {
-    fn new(route: &RouteMatch, field: &str) -> Result<Self, ConfigError> {
+    fn new(route: &RouteMatch, options: PathOptions, field: &str) -> Result<Self, ConfigError> {
+        let ignore_case = options.ignore_case || !route.case_sensitive;
         let starts_with_slash = |name: &str, text: &String| {
             if text.starts_with('/') {
-                Ok(text.clone())
+                Ok(if ignore_case { folded(text) } else { text.clone() })
             } else {
                 Err(ConfigError::new(format!("{field}.{name}"), "must start with /"))
             }
         };
-        match (&route.path, &route.prefix, &route.path_separated_prefix, &route.safe_regex) {
-            (Some(path), None, None, None) => Ok(Self::Path(starts_with_slash("path", path)?)),
-            (None, Some(prefix), None, None) => Ok(Self::Prefix(starts_with_slash("prefix", prefix)?)),
+        let pattern = match (&route.path, &route.prefix, &route.path_separated_prefix, &route.safe_regex) {
+            (Some(path), None, None, None) => PathPattern::Path(starts_with_slash("path", path)?),
+            (None, Some(prefix), None, None) => PathPattern::Prefix(starts_with_slash("prefix", prefix)?),
             (None, None, Some(prefix), None) => {
                 let prefix = starts_with_slash("path_separated_prefix", prefix)?;
                 if prefix.ends_with('/') {
@@ -86,59 +134,124 @@ impl PathMatcher {
                         "must not end with /; a prefix of / is written `prefix: /`",
                     ));
                 }
-                Ok(Self::PathSeparatedPrefix(prefix))
+                PathPattern::PathSeparatedPrefix(prefix)
             }
             (None, None, None, Some(regex)) => {
-                Ok(Self::Regex(compile(regex, &format!("{field}.safe_regex"))?))
+                let field = format!("{field}.safe_regex");
+                if options.ignore_case {
+                    // Alone first, so that an error shows the user's own expression.
+                    compile(regex, &field)?;
+                    PathPattern::Regex(compile(
+                        &crate::config::SafeRegex(format!("(?i){}", regex.0)),
+                        &field,
+                    )?)
+                } else {
+                    PathPattern::Regex(compile(regex, &field)?)
+                }
             }
-            _ => Err(ConfigError::new(
-                field,
-                "needs exactly one of path, prefix, path_separated_prefix, safe_regex",
-            )),
-        }
+            _ => {
+                return Err(ConfigError::new(
+                    field,
+                    "needs exactly one of path, prefix, path_separated_prefix, safe_regex",
+                ));
+            }
+        };
+        Ok(Self { pattern, ignore_case, ignore_trailing_slash: options.ignore_trailing_slash })
     }
 
     fn matches(&self, path: &str) -> bool {
-        match self {
-            Self::Path(expected) => path == expected,
-            Self::Prefix(prefix) => path.starts_with(prefix.as_str()),
-            Self::PathSeparatedPrefix(prefix) => path
+        let path: Cow<'_, str> = if self.ignore_case { folded(path).into() } else { path.into() };
+        if self.matches_exactly(&path) {
+            return true;
+        }
+        self.ignore_trailing_slash
+            && match path.strip_suffix('/') {
+                Some("") => false,
+                Some(without) => self.matches_exactly(without),
+                None => self.matches_exactly(&format!("{path}/")),
+            }
+    }
+
+    fn matches_exactly(&self, path: &str) -> bool {
+        match &self.pattern {
+            PathPattern::Path(expected) => path == expected,
+            PathPattern::Prefix(prefix) => path.starts_with(prefix.as_str()),
+            PathPattern::PathSeparatedPrefix(prefix) => path
                 .strip_prefix(prefix.as_str())
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
-            Self::Regex(regex) => regex.is_match(path),
+            PathPattern::Regex(regex) => regex.is_match(path),
         }
     }
+}
+
+/// `text` in one case: ASCII letters in lower case, and the four other characters whose simple case mapping is an ASCII
+/// letter (Unicode CaseFolding.txt and SpecialCasing.txt).
+fn folded(text: &str) -> String {
+    let fold = |letter: char| match letter {
+        '\u{17f}' => 's',
+        '\u{212a}' => 'k',
+        '\u{130}' | '\u{131}' => 'i',
+        other => other.to_ascii_lowercase(),
+    };
+    text.chars().map(fold).collect()
 }
 
 // === impl HeaderCondition ===
 
 impl HeaderCondition {
-    fn new(header: &HeaderMatcher, field: &str) -> Result<Self, ConfigError> {
-        if header.name.is_empty() {
-            return Err(ConfigError::new(format!("{field}.name"), "is empty"));
+    fn new(header: &HeaderMatcher, boundary: &Boundary, field: &str) -> Result<Self, ConfigError> {
+        let name = match header.name.to_ascii_lowercase() {
+            host if host == "host" => ":authority".to_owned(),
+            name => name,
+        };
+        let name_field = format!("{field}.name");
+        if !PSEUDO_HEADERS.contains(&name.as_str()) && !is_header_name(&name) {
+            return Err(ConfigError::new(name_field, "is not the name of a header"));
         }
-        let value = match (&header.string_match, header.present_match) {
-            (Some(_), Some(_)) => {
-                return Err(ConfigError::new(field, "needs one of string_match and present_match, not both"));
+        if boundary.guards(name.as_bytes()) {
+            let message = "is removed from every request, so the client would choose the rule by it; look at a claim instead";
+            return Err(ConfigError::new(name_field, message));
+        }
+        let value = match (&header.string_match, header.range_match, header.present_match) {
+            (Some(matcher), None, None) => {
+                let field = format!("{field}.string_match");
+                ValueMatcher::Text(if name == ":authority" {
+                    TextMatcher::for_host(matcher, &field)?
+                } else {
+                    TextMatcher::new(matcher, &field)?
+                })
             }
-            (Some(matcher), None) => Some(TextMatcher::new(matcher, &format!("{field}.string_match"))?),
-            (None, _) => None,
+            (None, Some(range), None) => ValueMatcher::Range(range),
+            (None, None, present) => ValueMatcher::Present(present.unwrap_or(true)),
+            _ => {
+                let message = "needs at most one of string_match, range_match and present_match";
+                return Err(ConfigError::new(field, message));
+            }
         };
         Ok(Self {
-            name: header.name.clone(),
+            name,
             value,
-            expected: header.present_match.unwrap_or(true) != header.invert_match,
+            invert: header.invert_match,
+            treat_missing_as_empty: header.treat_missing_header_as_empty,
         })
     }
 
-    fn holds(&self, request: &Request) -> bool {
-        let values: Vec<&[u8]> = request.values(&self.name).collect();
+    fn holds(&self, request: &Interpretation<'_>) -> bool {
+        let value = request.header(&self.name);
         let outcome = match &self.value {
-            None => !values.is_empty(),
-            Some(matcher) => {
-                !values.is_empty() && matcher.matches(&String::from_utf8_lossy(&values.join(&b',')))
+            ValueMatcher::Present(expected) => (value.is_some() || self.treat_missing_as_empty) == *expected,
+            // An absent header matches no value matcher, inverted or not.
+            _ if value.is_none() && !self.treat_missing_as_empty => return false,
+            ValueMatcher::Text(matcher) => {
+                matcher.matches(&String::from_utf8_lossy(&value.unwrap_or_default()))
+            }
+            ValueMatcher::Range(RangeMatch { start, end }) => {
+                let value = value.unwrap_or_default();
+                let number =
+                    std::str::from_utf8(&value).ok().and_then(|text| text.trim().parse::<i64>().ok());
+                number.is_some_and(|number| (*start..*end).contains(&number))
             }
         };
-        outcome == self.expected
+        outcome != self.invert
     }
 }

@@ -6,6 +6,8 @@
 
 use std::borrow::Cow;
 
+use crate::percent::{hexadecimal, percent_decoded};
+
 /// A request target cut at its first `?`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Target<'request> {
@@ -23,7 +25,8 @@ impl<'request> Target<'request> {
 /// Whether `path` is written in the one way in which every implementation reads it: it starts with `/`, is
 /// printable ASCII without `\` and `#`, has no empty, `.` or `..` segment (RFC 3986 §5.2.4, with `..;x` and `;x`
 /// read as servlets do: without the parameter), and escapes only what must be escaped: not an unreserved character (RFC 3986
-/// §6.2.2.2), slash, backslash, `%`, or a control character such as NUL.
+/// §6.2.2.2), slash, backslash, `%`, or a control character such as NUL. What it escapes is UTF-8 (RFC 3629): lax
+/// decoders read `%c0%af` as a slash.
 pub(crate) fn is_canonical(path: &[u8]) -> bool {
     if is_plain(path) {
         return true;
@@ -33,7 +36,9 @@ pub(crate) fn is_canonical(path: &[u8]) -> bool {
     {
         return false;
     }
-    let Some(decoded) = decode(path) else { return false };
+    let Some(decoded) = decode(path).filter(|decoded| std::str::from_utf8(decoded).is_ok()) else {
+        return false;
+    };
     let mut segments = decoded.split(|byte| *byte == b'/').skip(1).peekable();
     while let Some(segment) = segments.next() {
         let name = segment.split(|byte| *byte == b';').next().unwrap_or_default();
@@ -71,8 +76,11 @@ pub(crate) fn other_readings(path: &[u8]) -> Vec<Vec<u8>> {
     let bare = without_parameters(path);
     let both = [without_parameters(&decoded), percent_decoded(&bare).into_owned()];
     for reading in both.into_iter().chain([decoded, bare]) {
-        if reading != path && !readings.contains(&reading) {
-            readings.push(reading);
+        // An escaped `?` or `#` ends the path where it is decoded before the target is split.
+        for reading in [until(b'?', &reading), until(b'#', &reading), reading] {
+            if reading != path && !readings.contains(&reading) {
+                readings.push(reading);
+            }
         }
     }
     readings
@@ -111,16 +119,38 @@ pub(crate) fn every_reading(path: &[u8]) -> Option<Vec<Vec<u8>>> {
 type Reading = fn(&[u8]) -> Vec<u8>;
 
 /// What servers are known to do.
-const READINGS: [Reading; 8] = [
+const READINGS: [Reading; 11] = [
     |path| percent_decoded(path).into_owned(),
     |path| path.iter().map(|byte| if *byte == b'\\' { b'/' } else { *byte }).collect(),
+    |path| until(b'?', path),
     |path| until(b'#', path),
     |path| until(b'\0', path),
+    // `$` of Python's `re` matches before a final line feed: Starlette routes `/admin%0a` to `/admin`.
+    |path| path.strip_suffix(b"\n").unwrap_or(path).to_vec(),
+    overlong_decoded,
     without_origin,
     without_parameters,
     without_empty_segments,
     without_dot_segments,
 ];
+
+/// With overlong forms of ASCII (RFC 3629 §3 forbids them) read as lax decoders do: `C0 AF` is `/`. The continuation
+/// bytes are not checked, because such a decoder does not check them either.
+fn overlong_decoded(path: &[u8]) -> Vec<u8> {
+    let mut read = Vec::with_capacity(path.len());
+    let mut rest = path;
+    while let Some((byte, tail)) = rest.split_first() {
+        let (value, tail) = match rest {
+            [first @ 0xc0..=0xc1, second, tail @ ..] => ((first & 1) << 6 | second & 0x3f, tail),
+            [0xe0, second @ 0x80..=0x81, third, tail @ ..] => ((second & 1) << 6 | third & 0x3f, tail),
+            [0xf0, 0x80, third @ 0x80..=0x81, fourth, tail @ ..] => ((third & 1) << 6 | fourth & 0x3f, tail),
+            _ => (*byte, tail),
+        };
+        read.push(value);
+        rest = tail;
+    }
+    read
+}
 
 fn until(end: u8, path: &[u8]) -> Vec<u8> {
     path.split(|byte| *byte == end).next().unwrap_or_default().to_vec()
@@ -137,23 +167,6 @@ fn without_origin(path: &[u8]) -> Vec<u8> {
         }
         _ => path.to_vec(),
     }
-}
-
-/// `text` with its escapes decoded, once; what is no escape stays as it is.
-pub(crate) fn percent_decoded(text: &[u8]) -> Cow<'_, [u8]> {
-    if !text.contains(&b'%') {
-        return Cow::Borrowed(text);
-    }
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((byte, tail)) = rest.split_first() {
-        let digits = tail.split_first_chunk::<2>().filter(|_| *byte == b'%');
-        let escaped = digits.and_then(|(digits, tail)| Some((hexadecimal(*digits)?, tail)));
-        let (byte, tail) = escaped.unwrap_or((*byte, tail));
-        decoded.push(byte);
-        rest = tail;
-    }
-    Cow::Owned(decoded)
 }
 
 /// Without path parameters, as servlets read it: `/a;x=1/b` is `/a/b`.
@@ -217,13 +230,6 @@ fn decode(path: &[u8]) -> Option<Vec<u8>> {
         decoded.push(value);
     }
     Some(decoded)
-}
-
-/// What two hexadecimal digits stand for.
-fn hexadecimal(digits: [u8; 2]) -> Option<u8> {
-    let text =
-        std::str::from_utf8(&digits).ok().filter(|text| text.bytes().all(|b| b.is_ascii_hexdigit()))?;
-    u8::from_str_radix(text, 16).ok()
 }
 
 #[cfg(test)]

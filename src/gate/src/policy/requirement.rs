@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::condition::Condition;
+use super::condition::{Condition, referenced};
 use crate::config::{self, ConfigError, Rule};
 use crate::denial::Code;
 use crate::provider::{Identity, Providers, Session};
@@ -39,10 +39,7 @@ pub(crate) fn asked_claims(rules: &[Rule], provider: &str) -> Vec<String> {
         rules.iter().filter_map(|rule| rule.requires.as_ref()).collect();
     while let Some(requirement) = requirements.pop() {
         if requirement.provider_name.as_deref() == Some(provider) {
-            for path in requirement.claims.keys() {
-                names.push(path.clone());
-                names.extend(path.split_once('.').map(|(object, _)| object.to_owned()));
-            }
+            names.extend(referenced(&requirement.claims));
         }
         let lists = [&requirement.requires_any, &requirement.requires_all];
         requirements.extend(lists.into_iter().flatten().flat_map(|list| &list.0));
@@ -66,7 +63,7 @@ impl Requirement {
             allow_missing,
             allow_missing_or_failed,
         } = requirement;
-        if !claims.is_empty() && provider_name.is_none() {
+        if !claims.0.is_empty() && provider_name.is_none() {
             return Err(ConfigError::new(format!("{field}.claims"), "stands beside provider_name only"));
         }
         let list = |list: config::RequirementList, name: &str| {
@@ -88,7 +85,7 @@ impl Requirement {
                         format!("there is no provider `{name}`"),
                     )
                 })?;
-                Ok(Self::Provider(provider, Condition::all(claims, field)?))
+                Ok(Self::Provider(provider, Condition::all(claims, &format!("{field}.claims"))?))
             }
             (None, Some(any), None, None, None) => Ok(Self::Any(list(any, "requires_any")?)),
             (None, None, Some(all), None, None) => Ok(Self::All(list(all, "requires_all")?)),

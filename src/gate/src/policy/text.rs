@@ -2,7 +2,7 @@
 
 use regex_lite::{Regex, RegexBuilder};
 
-use crate::config::{ConfigError, SafeRegex, StringMatcher};
+use crate::config::{ConfigError, SafeRegex, StringMatcher, StringPattern};
 
 /// The most bytes that a compiled regular expression may take. For each byte of a text its states may all be gone through.
 const MAX_REGEX_BYTES: usize = 64 * 1024;
@@ -13,30 +13,81 @@ const MAX_GROUPS: usize = 32;
 
 /// A compiled [`StringMatcher`].
 #[derive(Debug)]
-pub(crate) enum TextMatcher {
+pub(crate) struct TextMatcher {
+    pattern: Pattern,
+    /// The pattern is in lower case then, unless it is a regular expression.
+    ignore_case: bool,
+}
+
+#[derive(Debug)]
+enum Pattern {
     Exact(String),
     Prefix(String),
     Suffix(String),
+    Contains(String),
     Regex(Regex),
 }
 
 impl TextMatcher {
     pub(crate) fn new(matcher: &StringMatcher, field: &str) -> Result<Self, ConfigError> {
-        Ok(match matcher {
-            StringMatcher::Exact(text) => Self::Exact(text.clone()),
-            StringMatcher::Prefix(text) => Self::Prefix(text.clone()),
-            StringMatcher::Suffix(text) => Self::Suffix(text.clone()),
-            StringMatcher::SafeRegex(regex) => Self::Regex(compile(regex, &format!("{field}.safe_regex"))?),
-        })
+        let text = |name: &str, text: &String| {
+            // As Envoy's own validation: an empty prefix would match everything.
+            if text.is_empty() && name != "exact" {
+                return Err(ConfigError::new(format!("{field}.{name}"), "is empty"));
+            }
+            Ok(if matcher.ignore_case { text.to_ascii_lowercase() } else { text.clone() })
+        };
+        let pattern = match &matcher.pattern {
+            StringPattern::Exact(exact) => Pattern::Exact(text("exact", exact)?),
+            StringPattern::Prefix(prefix) => Pattern::Prefix(text("prefix", prefix)?),
+            StringPattern::Suffix(suffix) => Pattern::Suffix(text("suffix", suffix)?),
+            StringPattern::Contains(part) => Pattern::Contains(text("contains", part)?),
+            StringPattern::SafeRegex(regex) => {
+                Pattern::Regex(compile(regex, &format!("{field}.safe_regex"))?)
+            }
+        };
+        Ok(Self { pattern, ignore_case: matcher.ignore_case })
+    }
+
+    /// The same matcher for names of hosts: their case never matters (RFC 4343), and a host is compared without its
+    /// default port and its final dot, as [`super::host::normalized`] writes it.
+    pub(super) fn for_host(matcher: &StringMatcher, field: &str) -> Result<Self, ConfigError> {
+        let mut compiled = Self::new(matcher, field)?;
+        match &mut compiled.pattern {
+            Pattern::Exact(host) => *host = super::host::normalized(host),
+            Pattern::Prefix(part) | Pattern::Suffix(part) | Pattern::Contains(part) => {
+                part.make_ascii_lowercase();
+            }
+            Pattern::Regex(regex) => {
+                let insensitive = SafeRegex(format!("(?i){}", regex_source(&matcher.pattern)));
+                *regex = compile(&insensitive, &format!("{field}.safe_regex"))?;
+            }
+        }
+        Ok(compiled)
     }
 
     pub(crate) fn matches(&self, text: &str) -> bool {
-        match self {
-            Self::Exact(expected) => text == expected,
-            Self::Prefix(prefix) => text.starts_with(prefix),
-            Self::Suffix(suffix) => text.ends_with(suffix),
-            Self::Regex(regex) => regex.is_match(text),
+        let folded;
+        let text = if self.ignore_case && !matches!(self.pattern, Pattern::Regex(_)) {
+            folded = text.to_ascii_lowercase();
+            &folded
+        } else {
+            text
+        };
+        match &self.pattern {
+            Pattern::Exact(expected) => text == expected,
+            Pattern::Prefix(prefix) => text.starts_with(prefix),
+            Pattern::Suffix(suffix) => text.ends_with(suffix),
+            Pattern::Contains(part) => text.contains(part),
+            Pattern::Regex(regex) => regex.is_match(text),
         }
+    }
+}
+
+fn regex_source(pattern: &StringPattern) -> &str {
+    match pattern {
+        StringPattern::SafeRegex(regex) => &regex.0,
+        _ => "",
     }
 }
 

@@ -13,6 +13,9 @@ use crate::denial::Code;
 /// How long the gate's own token for the feed lives, in seconds.
 const TOKEN_LIFETIME_SECONDS: f64 = 30.0;
 
+/// The most pages that are asked for one after the other. The longest list has a few hundred.
+const MAX_PAGES: u32 = 4096;
+
 /// The longest cursor that is sent back, in bytes.
 const MAX_CURSOR_BYTES: usize = 256;
 
@@ -27,15 +30,33 @@ pub struct Watch {
     /// Shared with the other plugins of this VM that follow the same feed.
     list: Rc<RefCell<List>>,
     cursor: RefCell<String>,
-    /// When the list was last known to be complete; of the clock that only goes forward, in seconds.
+    /// When this started; the age of a list that was never complete counts from here. On the clock that only goes
+    /// forward, in seconds, as the other two.
+    started_at: Cell<Option<f64>>,
+    /// When the last request was made.
+    asked_at: Cell<f64>,
+    /// When the request was made whose answer completed the list.
     complete_at: Cell<Option<f64>>,
+    /// How many pages have followed without a pause.
+    pages: Cell<u32>,
+    full: Cell<Fullness>,
     state: Cell<State>,
     failures: Cell<u64>,
 }
 
+/// Whether there was room for the last page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fullness {
+    HasRoom,
+    /// There was none, and nobody was told yet.
+    Full,
+    /// There was none, and a log line says so.
+    FullAndTold,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// The list has never been complete.
+    /// The list has never been complete, and there is still time for it.
     CatchingUp,
     /// It is recent enough.
     Fresh,
@@ -75,6 +96,8 @@ pub enum Change {
         /// Whether they pass.
         allowed: bool,
     },
+    /// The list is full: what is revoked from now on is not known here.
+    Full,
 }
 
 impl Watch {
@@ -106,7 +129,11 @@ impl Watch {
             when_stale: config.when_stale,
             list: Rc::new(RefCell::new(List::new(clock_skew_seconds))),
             cursor: RefCell::default(),
+            started_at: Cell::new(None),
+            asked_at: Cell::new(0.0),
             complete_at: Cell::new(None),
+            pages: Cell::new(0),
+            full: Cell::new(Fullness::HasRoom),
             state: Cell::new(State::CatchingUp),
             failures: Cell::new(0),
         })
@@ -116,11 +143,15 @@ impl Watch {
     /// updated has nothing to catch up with, and no revoked token passes meanwhile. Whether it does.
     pub fn join(&mut self, other: &Self) -> bool {
         let same_feed = self.cluster == other.cluster && self.path == other.path;
-        if !same_feed || !self.list.borrow().lasts_as_long_as(&other.list.borrow()) {
+        if !same_feed {
             return false;
         }
+        let clock_skew_seconds = self.list.borrow().clock_skew_seconds();
         self.list = Rc::clone(&other.list);
-        self.cursor.replace(other.cursor.borrow().clone());
+        if !self.list.borrow_mut().keep_for(clock_skew_seconds) {
+            self.cursor.replace(other.cursor.borrow().clone());
+        }
+        self.started_at.set(other.started_at.get());
         self.complete_at.set(other.complete_at.get());
         self.state.set(other.state.get());
         true
@@ -143,7 +174,8 @@ impl Watch {
 
     /// The request for what is new at the time `now`, with a token of our own.
     #[must_use]
-    pub fn call(&self, keyring: &Keyring, now: NumericDate) -> Call {
+    pub fn call(&self, keyring: &Keyring, now: NumericDate, instant: f64) -> Call {
+        self.asked_at.set(instant);
         let claims = json!({
             "iss": "jwt-gate",
             "aud": INTERNAL_AUDIENCE,
@@ -168,36 +200,55 @@ impl Watch {
     }
 
     /// Takes an answer: its `:status`, and its body.
-    pub fn answer(&self, status: &[u8], body: &[u8], now: NumericDate, instant: f64) -> Answer {
+    pub fn answer(&self, status: &[u8], body: &[u8], now: NumericDate) -> Answer {
         let page = match status {
             b"200" if body.len() <= Self::MAX_ANSWER_BYTES => serde_json::from_slice::<Page>(body).ok(),
             _ => None,
         };
-        let usable = |page: &Page| is_cursor(&page.cursor) && self.list.borrow_mut().add(page, now);
-        let Some(page) = page.filter(usable) else { return self.failed() };
+        let Some(page) = page.filter(|page| is_cursor(&page.cursor)) else { return self.failed() };
+        if !self.list.borrow_mut().add(&page, now) {
+            if self.full.get() == Fullness::HasRoom {
+                self.full.set(Fullness::Full);
+            }
+            return self.failed();
+        }
+        self.full.set(Fullness::HasRoom);
         let more = page.more;
         let before = self.cursor.replace(page.cursor);
         if more {
-            // A feed that does not move on would be asked in circles.
-            return if before == *self.cursor.borrow() { self.failed() } else { Answer::More };
+            // A feed that goes in circles is not followed without a pause.
+            let pages = self.pages.get().saturating_add(1);
+            self.pages.set(pages);
+            let moves_on = before != *self.cursor.borrow() && pages < MAX_PAGES;
+            return if moves_on { Answer::More } else { self.failed() };
         }
-        self.complete_at.set(Some(instant));
+        self.pages.set(0);
+        self.complete_at.set(Some(self.asked_at.get()));
         Answer::Complete
     }
 
     /// Counts a call that could not be made, or was not answered.
     pub fn failed(&self) -> Answer {
+        self.pages.set(0);
         self.failures.set(self.failures.get().saturating_add(1));
         Answer::Failed
     }
 
     /// Looks at the clock; what has changed since the last look.
     pub fn tick(&self, instant: f64) -> Option<Change> {
+        if self.started_at.get().is_none() {
+            self.started_at.set(Some(instant));
+        }
+        if self.full.get() == Fullness::Full {
+            self.full.set(Fullness::FullAndTold);
+            return Some(Change::Full);
+        }
         let before = self.state.get();
-        let state = match self.age_seconds(instant) {
+        let is_young = self.age_seconds(instant) <= self.max_staleness_seconds;
+        let state = match self.complete_at.get() {
+            _ if !is_young => State::Stale,
             None => State::CatchingUp,
-            Some(age) if age <= self.max_staleness_seconds => State::Fresh,
-            Some(_) => State::Stale,
+            Some(_) => State::Fresh,
         };
         self.state.set(state);
         match state {
@@ -214,10 +265,17 @@ impl Watch {
         u64::try_from(self.list.borrow().len()).unwrap_or(u64::MAX)
     }
 
-    /// How long ago the list was complete, in seconds; `None` where it never was.
+    /// How long ago the list was complete, in seconds; where it never was, how long ago this started.
     #[must_use]
-    pub fn age_seconds(&self, instant: f64) -> Option<f64> {
-        self.complete_at.get().map(|complete_at| (instant - complete_at).max(0.0))
+    pub fn age_seconds(&self, instant: f64) -> f64 {
+        let since = self.complete_at.get().or(self.started_at.get()).unwrap_or(instant);
+        (instant - since).max(0.0)
+    }
+
+    /// Whether the last page did not fit.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.full.get() != Fullness::HasRoom
     }
 
     /// How many calls have failed.
@@ -268,11 +326,11 @@ mod tests {
     }
 
     fn answer(watch: &Watch, body: Value) -> Answer {
-        watch.answer(b"200", body.to_string().as_bytes(), NOW, 1.0)
+        watch.answer(b"200", body.to_string().as_bytes(), NOW)
     }
 
     fn path(watch: &Watch) -> String {
-        let call = watch.call(&keyring(), NOW);
+        let call = watch.call(&keyring(), NOW, 1.0);
         call.headers.into_iter().find(|(name, _)| *name == ":path").unwrap().1
     }
 
@@ -296,11 +354,11 @@ mod tests {
         assert_eq!(path(&watch), "/internal/revocations");
         assert_eq!(answer(&watch, json!({"cursor": "c1", "more": true})), Answer::More);
         assert_eq!(path(&watch), "/internal/revocations?since=c1");
-        assert_eq!(watch.age_seconds(5.0), None, "a list with more to come is not complete");
+        assert_eq!(watch.tick(5.0), None, "a list with more to come is not complete");
         assert_eq!(answer(&watch, json!({"cursor": "c2"})), Answer::Complete);
-        assert_eq!(watch.age_seconds(5.0), Some(4.0));
+        assert!((watch.age_seconds(5.0) - 4.0).abs() < 1e-9, "it is as old as the request was");
 
-        let call = watch.call(&keyring(), NOW);
+        let call = watch.call(&keyring(), NOW, 5.0);
         let bearer = &call.headers.iter().find(|(name, _)| *name == "authorization").unwrap().1;
         let token = bearer.trim_start_matches("Bearer ");
         let internal =
@@ -333,10 +391,10 @@ mod tests {
         for (status, body) in
             [(&b"500"[..], &b"{\"cursor\":\"c2\"}"[..]), (b"", b""), (b"200", b"\xff\xfe"), (b"401", b"")]
         {
-            assert_eq!(watch.answer(status, body, NOW, 9.0), Answer::Failed);
+            assert_eq!(watch.answer(status, body, NOW), Answer::Failed);
         }
         let huge = format!("{{\"cursor\":\"c2\",\"x\":\"{}\"}}", "y".repeat(Watch::MAX_ANSWER_BYTES));
-        assert_eq!(watch.answer(b"200", huge.as_bytes(), NOW, 9.0), Answer::Failed);
+        assert_eq!(watch.answer(b"200", huge.as_bytes(), NOW), Answer::Failed);
         assert_eq!((watch.entries(), watch.failures()), (1, 17));
         assert_eq!(path(&watch), "/internal/revocations?since=c1");
     }
@@ -366,7 +424,7 @@ mod tests {
         assert_eq!(path(&new), "/internal/revocations?since=c1");
         assert!(new.refusal(&token(json!({"jti": "j1"}))).is_some());
         assert_eq!(new.refusal(&token(json!({"jti": "j2"}))), None, "it is as fresh as the old one");
-        assert_eq!(new.age_seconds(5.0), Some(4.0));
+        assert!((new.age_seconds(5.0) - 5.0).abs() < 1e-9);
         answer(&new, json!({"cursor": "c2", "jti": [["j2", NOW + 600.0]]}));
         assert!(old.refusal(&token(json!({"jti": "j2"}))).is_some(), "there is one list for both");
         assert_eq!(new.entries(), 2);
@@ -376,15 +434,44 @@ mod tests {
     fn a_plugin_that_follows_another_feed_has_a_list_of_its_own() {
         let old = watch("allow");
         answer(&old, json!({"cursor": "c1", "jti": [["j1", NOW + 600.0]]}));
-        for (config, skew) in [
-            (json!({"cluster": "other"}), 60),
-            (json!({"cluster": "companion", "path": "/other"}), 60),
-            (json!({"cluster": "companion"}), 120),
-        ] {
-            let mut new = Watch::new(revocation(config), skew).unwrap();
+        for config in [json!({"cluster": "other"}), json!({"cluster": "companion", "path": "/other"})] {
+            let mut new = Watch::new(revocation(config), 60).unwrap();
             assert!(!new.join(&old));
             assert_eq!((new.entries(), path(&new).contains("since")), (0, false));
         }
+    }
+
+    #[test]
+    fn a_longer_clock_skew_loses_no_revocation() {
+        let old = watch("allow");
+        answer(&old, json!({"cursor": "c1", "jti": [["j1", NOW + 600.0]]}));
+        let mut new = Watch::new(revocation(json!({"cluster": "companion"})), 120).unwrap();
+        assert!(new.join(&old));
+        assert!(new.refusal(&token(json!({"jti": "j1"}))).is_some());
+        assert_eq!(path(&new), "/internal/revocations", "what is kept too short is read again");
+    }
+
+    #[test]
+    fn a_feed_that_never_answered_becomes_stale_as_one_that_stopped_does() {
+        let watch = watch("allow");
+        assert_eq!(watch.tick(100.0), None);
+        assert_eq!(watch.tick(130.0), None);
+        assert!((watch.age_seconds(130.0) - 30.0).abs() < 1e-9);
+        assert_eq!(watch.tick(130.1), Some(Change::Stale { allowed: true }));
+        assert_eq!(watch.tick(131.0), None);
+        let _ = watch.call(&keyring(), NOW, 132.0);
+        answer(&watch, json!({"cursor": "c"}));
+        assert_eq!(watch.tick(133.0), Some(Change::Fresh));
+    }
+
+    #[test]
+    fn a_circle_of_several_cursors_is_left_as_well() {
+        let watch = watch("allow");
+        let pages = (0..2 * MAX_PAGES).map(|page| format!("c{}", page % 2));
+        let followed = pages
+            .take_while(|cursor| answer(&watch, json!({"cursor": cursor, "more": true})) == Answer::More)
+            .count();
+        assert_eq!(u32::try_from(followed).unwrap(), MAX_PAGES - 1);
     }
 
     #[test]
@@ -395,6 +482,7 @@ mod tests {
         assert_eq!(deny.refusal(&good), Some(Code::RevocationStale));
         for (watch, allowed) in [(&allow, true), (&deny, false)] {
             assert_eq!(watch.tick(0.0), None);
+            let _ = watch.call(&keyring(), NOW, 1.0);
             answer(watch, json!({"cursor": "c"}));
             assert_eq!(watch.tick(1.0), Some(Change::Fresh));
             assert_eq!(watch.refusal(&good), None);

@@ -51,9 +51,17 @@ impl List {
         Self { tokens: Table::new(), subjects: Table::new(), max_entries: MAX_ENTRIES, clock_skew_seconds }
     }
 
-    /// Whether revocations are remembered for equally long.
-    pub(super) fn lasts_as_long_as(&self, other: &Self) -> bool {
-        self.clock_skew_seconds.total_cmp(&other.clock_skew_seconds).is_eq()
+    /// Keeps what is added from now on for this long after its token's `exp`; whether that is longer than before.
+    pub(super) fn keep_for(&mut self, clock_skew_seconds: NumericDate) -> bool {
+        let longer = clock_skew_seconds > self.clock_skew_seconds;
+        if longer {
+            self.clock_skew_seconds = clock_skew_seconds;
+        }
+        longer
+    }
+
+    pub(super) fn clock_skew_seconds(&self) -> NumericDate {
+        self.clock_skew_seconds
     }
 
     pub(super) fn len(&self) -> usize {
@@ -62,7 +70,8 @@ impl List {
 
     /// Adds a page. `false` where there is no room for all of it.
     pub(super) fn add(&mut self, page: &Page, now: NumericDate) -> bool {
-        let now = seconds(now);
+        // Rounded down, so that nothing goes before its token does.
+        let now = seconds(now.floor());
         let new = page.jti.len().saturating_add(page.sub.len());
         if self.len().saturating_add(new) > self.max_entries {
             self.tokens.prune(now);
@@ -118,6 +127,22 @@ fn seconds(date: NumericDate) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_revocation_lasts_as_long_as_its_token() {
+        let mut list = List::new(0);
+        let page = |names: &[&str]| Page {
+            cursor: String::new(),
+            more: false,
+            jti: names.iter().map(|name| ((*name).to_owned(), 100.5)).collect(),
+            sub: Vec::new(),
+        };
+        list.add(&page(&["a"]), 90.0);
+        for _ in 0..2048 {
+            list.add(&page(&[]), 100.4);
+        }
+        assert!(list.tokens.get("a").is_some());
+    }
 
     #[test]
     fn what_does_not_fit_is_not_taken_in_part() {
