@@ -13,7 +13,7 @@ use crate::http::problem::Problem;
 use crate::id;
 use crate::password::{self, Unacceptable, Verdict};
 use crate::session::Client;
-use crate::store::{NewUser, RevokeUser, Session, User};
+use crate::store::{Begun, NewUser, RevokeUser, Session, User};
 use crate::throttle::Attempt;
 
 /// The end of the year 9999: a token that expires later is remembered as long.
@@ -69,15 +69,15 @@ impl App {
             return Err(Problem::email_taken());
         }
         let password_hash = self.passwords.hash(password).await?;
-        let created_at = clock::now_ms();
+        let created_at = self.clock.now_ms();
         let user =
             NewUser { id: id::new_user_id(), email, name, image, password_hash, created_at }.into_user();
-        let (session, issued_at) = self.tokens.begin_session(&user, client);
-        let token = self.tokens.issue(&user, &session, issued_at)?;
-        if self.store.insert_user(&user, Some(&session)).await? {
-            Ok(SignedIn { user, session, token })
-        } else {
-            Err(Problem::email_taken())
+        match self.store.insert_user(&user, Some(self.tokens.new_session(client))).await?.flatten() {
+            Some(session) => {
+                let token = self.tokens.issue(&user, &session)?;
+                Ok(SignedIn { user, session, token })
+            }
+            None => Err(Problem::email_taken()),
         }
     }
 
@@ -137,16 +137,29 @@ impl App {
     /// is issued afterwards works, and every one before does not.
     ///
     /// # Errors
-    /// 503.
+    /// 503; `clock_ahead` where a machine whose clock was ahead ended the user's sessions, and nobody would accept
+    /// a new token yet.
     pub async fn begin_session(&self, user: User, client: &Client) -> Result<Option<SignedIn>, Problem> {
-        let wait_ms = user.valid_from_seconds.saturating_mul(1000).saturating_sub(clock::now_ms());
-        if let Ok(wait_ms @ 1..) = u64::try_from(wait_ms.min(MAX_WAIT_MS)) {
-            tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+        let session = self.tokens.new_session(client);
+        let mut in_advance = false;
+        loop {
+            match self.store.begin_session(&user, session.clone(), in_advance).await? {
+                Begun::Session(session) => {
+                    let token = self.tokens.issue(&user, &session)?;
+                    return Ok(Some(SignedIn { user, session, token }));
+                }
+                Begun::Changed => return Ok(None),
+                Begun::From(second) if in_advance => {
+                    return Err(Problem::clock_ahead(second.saturating_sub(self.clock.now_seconds())));
+                }
+                Begun::From(second) => {
+                    let wait_ms = second.saturating_mul(1000).saturating_sub(self.clock.now_ms());
+                    let wait_ms = u64::try_from(wait_ms.min(MAX_WAIT_MS)).unwrap_or_default();
+                    tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+                    in_advance = true;
+                }
+            }
         }
-        let (session, issued_at) = self.tokens.begin_session(&user, client);
-        let token = self.tokens.issue(&user, &session, issued_at)?;
-        let begun = self.store.insert_session(&user, &session, issued_at).await?;
-        Ok(begun.then_some(SignedIn { user, session, token }))
     }
 
     /// Revokes the token with these claims.
@@ -170,7 +183,7 @@ impl App {
     /// # Errors
     /// 503.
     pub async fn revoke_everything(&self, user_id: &str) -> Result<(), Problem> {
-        self.store.revoke_user(self.revoke_user(user_id, None)).await?;
+        self.store.revoke_user(RevokeUser { user_id, new_password: None, disable: false }).await?;
         Ok(())
     }
 
@@ -186,7 +199,8 @@ impl App {
         client: &Client,
     ) -> Result<User, Problem> {
         let hash = self.check_and_hash(&user, current, new, client).await?;
-        let revoke = self.revoke_user(&user.id, Some((&user.password_hash, &hash)));
+        let new_password = Some((user.password_hash.as_str(), hash.as_str()));
+        let revoke = RevokeUser { user_id: &user.id, new_password, disable: false };
         let changed = self.store.revoke_user(revoke).await?;
         user.valid_from_seconds = changed.ok_or_else(Problem::invalid_credentials)?;
         user.password_hash = hash;
@@ -205,8 +219,7 @@ impl App {
         client: &Client,
     ) -> Result<(), Problem> {
         let hash = self.check_and_hash(user, current, new, client).await?;
-        let now = clock::now_ms();
-        let changed = self.store.set_password(&user.id, &user.password_hash, &hash, now).await?;
+        let changed = self.store.set_password(&user.id, &user.password_hash, &hash).await?;
         if changed { Ok(()) } else { Err(Problem::invalid_credentials()) }
     }
 
@@ -249,15 +262,6 @@ impl App {
             Err(problem) if problem.status.is_server_error() => self.throttle.take_back(attempt),
             Err(_) => {}
         }
-    }
-
-    fn revoke_user<'user>(
-        &self,
-        user_id: &'user str,
-        new_password: Option<(&'user str, &'user str)>,
-    ) -> RevokeUser<'user> {
-        let lifetime_seconds = self.tokens.lifetime_seconds();
-        RevokeUser { user_id, now_ms: clock::now_ms(), lifetime_seconds, new_password }
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jwt_gate_token::Keyring;
 
+use crate::clock::Clock;
 use crate::http::cookie::CookieStyle;
 use crate::http::origin::TrustedOrigins;
 use crate::password::PasswordPool;
@@ -27,6 +28,8 @@ pub struct App {
     pub origins: TrustedOrigins,
     /// How many proxies in front are believed.
     pub trusted_hops: u8,
+    /// The time, for what is no store's or token's business.
+    pub clock: Clock,
 }
 
 /// [`App`], shared among the requests.
@@ -38,7 +41,8 @@ pub type SharedApp = Arc<App>;
 /// A sentence for the operator, without anything of a secret in it.
 pub fn keyring_from_environment() -> Result<Keyring, String> {
     let variable = |name: &str| match std::env::var(name) {
-        Ok(value) => Ok(Some(value)),
+        // Compose and shells set a variable to nothing where they have nothing for it.
+        Ok(value) => Ok(Some(value).filter(|value| !value.is_empty())),
         Err(std::env::VarError::NotPresent) => Ok(None),
         Err(std::env::VarError::NotUnicode(_)) => Err(format!("{name} is not UTF-8")),
     };

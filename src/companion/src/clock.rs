@@ -4,6 +4,34 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use jwt_gate_token::NumericDate;
 
+/// The wall clock of one companion. Tests of several companions let it be wrong.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Clock {
+    ahead_ms: i64,
+}
+
+impl Clock {
+    /// A clock that is `ms` ahead of this machine's, or behind where it is negative.
+    pub fn ahead_by(ms: i64) -> Self {
+        Self { ahead_ms: ms }
+    }
+
+    /// Milliseconds since 1970-01-01T00:00:00Z.
+    pub fn now_ms(self) -> i64 {
+        now_ms().saturating_add(self.ahead_ms)
+    }
+
+    /// Whole seconds since 1970-01-01T00:00:00Z.
+    pub fn now_seconds(self) -> i64 {
+        self.now_ms() / 1000
+    }
+
+    /// Now, as tokens are checked against it.
+    pub fn now_numeric_date(self) -> NumericDate {
+        numeric_date(self.now_ms())
+    }
+}
+
 /// Milliseconds since 1970-01-01T00:00:00Z.
 pub fn now_ms() -> i64 {
     SystemTime::now()
@@ -20,8 +48,12 @@ pub fn now_seconds() -> i64 {
 
 /// Now, as tokens are checked against it.
 pub fn now_numeric_date() -> NumericDate {
+    numeric_date(now_ms())
+}
+
+fn numeric_date(ms: i64) -> NumericDate {
     #[expect(clippy::cast_precision_loss, reason = "2^53 milliseconds are 285 thousand years")]
-    let milliseconds = now_ms() as NumericDate;
+    let milliseconds = ms as NumericDate;
     milliseconds / 1000.0
 }
 

@@ -5,11 +5,11 @@ use std::net::IpAddr;
 use jwt_gate_token::{Expectations, Keyring, Refusal, VerifiedClaims, issue, verify};
 use serde_json::{Map, Value, json};
 
-use crate::clock;
+use crate::clock::Clock;
 use crate::http::problem::Problem;
 use crate::id;
 use crate::settings::TokenOptions;
-use crate::store::{Session, User};
+use crate::store::{CLOCK_SKEW_SECONDS, NewSession, Session, User};
 
 /// Longer user agents are cut, in characters.
 const MAX_USER_AGENT_CHARACTERS: usize = 256;
@@ -23,6 +23,7 @@ pub struct TokenMaker {
     options: TokenOptions,
     expectations: Expectations,
     ours_at_any_time: Expectations,
+    clock: Clock,
 }
 
 /// Who began a session.
@@ -42,7 +43,7 @@ impl TokenMaker {
         let expectations = Expectations {
             issuer: Some(options.issuer.clone()),
             audiences: options.audience.iter().cloned().collect(),
-            clock_skew_seconds: 60,
+            clock_skew_seconds: u32::try_from(CLOCK_SKEW_SECONDS).unwrap_or_default(),
             ..Expectations::default()
         };
         let ours_at_any_time = Expectations {
@@ -50,7 +51,13 @@ impl TokenMaker {
             require_expiration: false,
             ..Expectations::default()
         };
-        Self { keyring, options, expectations, ours_at_any_time }
+        Self { keyring, options, expectations, ours_at_any_time, clock: Clock::default() }
+    }
+
+    /// The same with another clock.
+    #[must_use]
+    pub fn with_clock(self, clock: Clock) -> Self {
+        Self { clock, ..self }
     }
 
     /// The `kid` of the secret that signs.
@@ -68,40 +75,33 @@ impl TokenMaker {
         i64::from(self.options.lifetime_seconds)
     }
 
-    /// A session of `user` that begins now, and the second at which its token is issued.
-    pub fn begin_session(&self, user: &User, client: &Client) -> (Session, i64) {
-        let now = clock::now_ms();
-        let issued_at = (now / 1000).max(user.valid_from_seconds);
+    /// A session for `client` that is to begin.
+    pub fn new_session(&self, client: &Client) -> NewSession {
         let lifetime_seconds = match client.remember {
             true => self.lifetime_seconds(),
             false => self.lifetime_seconds().min(FORGOTTEN_LIFETIME_SECONDS),
         };
-        let session = Session {
+        NewSession {
             id: id::new_session_id(),
-            user_id: user.id.clone(),
             ip_address: client.ip_address.to_string(),
-            remember: client.remember,
             user_agent: client.user_agent.chars().take(MAX_USER_AGENT_CHARACTERS).collect(),
-            created_at: now,
-            updated_at: now,
-            // The token's dates have whole seconds, and the session ends with the token.
-            expires_at: (issued_at + lifetime_seconds) * 1000,
-        };
-        (session, issued_at)
+            remember: client.remember,
+            lifetime_seconds,
+        }
     }
 
-    /// The token that stands for `session`.
+    /// The token that stands for `session` from its `updated_at` on.
     ///
     /// # Errors
     /// 500, where the claims cannot be written.
-    pub fn issue(&self, user: &User, session: &Session, issued_at_seconds: i64) -> Result<String, Problem> {
+    pub fn issue(&self, user: &User, session: &Session) -> Result<String, Problem> {
         let mut claims = Map::new();
         claims.insert("iss".into(), json!(self.options.issuer));
         claims.insert("sub".into(), json!(user.id));
         if let Some(audience) = &self.options.audience {
             claims.insert("aud".into(), json!(audience));
         }
-        claims.insert("iat".into(), json!(issued_at_seconds));
+        claims.insert("iat".into(), json!(session.issued_at_seconds()));
         claims.insert("exp".into(), json!(session.expires_at / 1000));
         claims.insert("jti".into(), json!(session.id));
         claims.insert("email".into(), json!(user.email));
@@ -118,7 +118,7 @@ impl TokenMaker {
     /// # Errors
     /// The [`Refusal`].
     pub fn verify(&self, token: &str) -> Result<VerifiedClaims, Refusal> {
-        verify(token, &self.keyring, &self.expectations, clock::now_numeric_date())
+        verify(token, &self.keyring, &self.expectations, self.clock.now_numeric_date())
     }
 
     /// Checks only that a token is ours, whatever its dates, issuer and audience: a gate may be configured to take it, or its
@@ -127,6 +127,6 @@ impl TokenMaker {
     /// # Errors
     /// The [`Refusal`].
     pub fn verify_signature(&self, token: &str) -> Result<VerifiedClaims, Refusal> {
-        verify(token, &self.keyring, &self.ours_at_any_time, clock::now_numeric_date())
+        verify(token, &self.keyring, &self.ours_at_any_time, self.clock.now_numeric_date())
     }
 }

@@ -14,7 +14,7 @@ use crate::app::keyring_from_environment;
 use crate::clock;
 use crate::http::cookie::CookieStyle;
 use crate::settings::{SiteOptions, StoreOptions};
-use crate::store::{Kind, Store};
+use crate::store::{Kind, Store, StoreError};
 
 /// How long Envoy may take to answer.
 const ENVOY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -123,28 +123,49 @@ fn is_local(url: &Url) -> bool {
 }
 
 async fn check_store(options: &StoreOptions, findings: &mut Findings) {
-    // Looking must not make a store where there is none.
-    if let (Ok(Kind::Sqlite), Some(path)) =
-        (Kind::of_url(&options.database_url), sqlite_path(&options.database_url))
-        && !std::path::Path::new(path).exists()
-    {
-        findings.doubtful("store", &format!("{path} does not exist; `serve` will make it"));
-        return;
+    if let Some(host) = unprotected_host(&options.database_url) {
+        findings.doubtful(
+            "store",
+            &format!(
+                "nothing proves that the PostgreSQL at {host} is yours, and the connection may be unencrypted; \
+                 add sslmode=verify-full (and sslrootcert=FILE) to DATABASE_URL"
+            ),
+        );
     }
-    let opened = Store::open(&options.database_url, options.database_connections).await;
+    // Looking changes nothing: no store is made, and no migration applied.
+    let opened = Store::open_existing(&options.database_url, options.database_connections).await;
     let answered = match opened {
         Ok(store) => store.ping().await.map(|()| store.kind()),
         Err(error) => Err(error),
     };
     match answered {
         Ok(kind) => findings.good("store", &format!("{kind} answers, and its tables are up to date")),
+        Err(error @ (StoreError::Absent | StoreError::Outdated)) => {
+            findings.doubtful("store", &error.to_string());
+        }
         Err(error) => findings.bad("store", &error.to_string()),
     }
 }
 
-fn sqlite_path(url: &str) -> Option<&str> {
-    let path = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:"))?;
-    path.split('?').next().filter(|path| !path.is_empty() && *path != ":memory:")
+/// The host of a PostgreSQL on another machine that does not have to show its certificate.
+fn unprotected_host(database_url: &str) -> Option<String> {
+    if !matches!(Kind::of_url(database_url), Ok(Kind::Postgres)) {
+        return None;
+    }
+    let url = Url::parse(database_url).ok()?;
+    let parameter = |names: &[&str]| {
+        let pairs = url.query_pairs().filter(|(name, _)| names.contains(&name.as_ref()));
+        pairs.last().map(|(_, value)| value.into_owned())
+    };
+    let mode = parameter(&["sslmode", "ssl-mode"]).or_else(|| std::env::var("PGSSLMODE").ok());
+    let host = parameter(&["host"]).or_else(|| url.host_str().map(str::to_owned))?;
+    let local = host.starts_with('/') || host == "localhost" || is_loopback(&host);
+    let proven = mode.is_some_and(|mode| mode == "verify-full" || mode == "verify-ca");
+    (!local && !proven).then_some(host)
+}
+
+fn is_loopback(host: &str) -> bool {
+    host.trim_matches(['[', ']']).parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback())
 }
 
 async fn check_envoy(admin: &Url, kids: &[String], findings: &mut Findings) {
@@ -252,10 +273,23 @@ mod tests {
     }
 
     #[test]
-    fn the_path_of_a_sqlite_url_is_found() {
-        assert_eq!(sqlite_path("sqlite:a.db"), Some("a.db"));
-        assert_eq!(sqlite_path("sqlite:///var/a.db?mode=rwc"), Some("/var/a.db"));
-        assert_eq!(sqlite_path("sqlite::memory:"), None);
-        assert_eq!(sqlite_path("postgres://x"), None);
+    fn a_database_on_another_machine_has_to_show_its_certificate() {
+        for good in [
+            "sqlite:a.db",
+            "postgres://u:p@localhost/db",
+            "postgres://u:p@127.0.0.1:5432/db",
+            "postgres://u:p@[::1]/db",
+            "postgres://u@localhost/db?host=/run/postgresql",
+            "postgres://u:p@db.example/db?sslmode=verify-full&sslrootcert=/ca.pem",
+        ] {
+            assert_eq!(unprotected_host(good), None, "{good}");
+        }
+        for bad in [
+            "postgres://u:p@db.example/db",
+            "postgresql://u:p@10.0.0.7/db?sslmode=prefer",
+            "postgres://u:p@localhost/db?host=db.example&sslmode=require",
+        ] {
+            assert!(unprotected_host(bad).is_some(), "{bad}");
+        }
     }
 }

@@ -11,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::Done;
 use crate::app::{App, SharedApp, keyring_from_environment};
-use crate::clock;
+use crate::clock::Clock;
 use crate::http::cookie::CookieStyle;
 use crate::http::observe::Exporter;
 use crate::http::origin::TrustedOrigins;
@@ -84,8 +84,8 @@ async fn forget_what_has_expired(app: SharedApp) {
     let mut ticks = tokio::time::interval(PRUNE_INTERVAL);
     loop {
         ticks.tick().await;
-        let sessions = app.store.prune_sessions(clock::now_ms()).await;
-        let revocations = app.store.prune_revocations(clock::now_seconds()).await;
+        let sessions = app.store.prune_sessions().await;
+        let revocations = app.store.prune_revocations().await;
         match (sessions, revocations) {
             (Ok(sessions), Ok(revocations)) => tracing::debug!(sessions, revocations, "forgot the expired"),
             (Err(error), _) | (_, Err(error)) => tracing::warn!(%error, "the expired could not be removed"),
@@ -113,6 +113,7 @@ async fn build(options: &ServeOptions) -> Result<App, String> {
         cookie: CookieStyle::new(&options.site),
         origins: TrustedOrigins::new(&options.site),
         trusted_hops: options.site.trusted_hops,
+        clock: Clock::default(),
     })
 }
 

@@ -11,6 +11,7 @@ use super::Done;
 use crate::app::keyring_from_environment;
 use crate::clock;
 use crate::id;
+use crate::store::MAX_LIFETIME_SECONDS;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum TokenCommand {
@@ -41,7 +42,7 @@ pub(super) struct Mint {
     /// The `aud`; jwt-gate/internal makes a token for /internal/revocations.
     #[arg(long, env = "JWT_GATE_AUDIENCE")]
     audience: Option<String>,
-    /// How long the token lives. Below zero: it has expired already, for tests.
+    /// How long the token lives, ten years at most. Below zero: it has expired already, for tests.
     #[arg(
         long,
         env = "JWT_GATE_LIFETIME_SECONDS",
@@ -70,7 +71,11 @@ pub(super) struct Inspect {
 
 pub(super) fn run(command: TokenCommand) -> Done {
     let keyring = keyring_from_environment()?;
-    eprintln!("kid: {}", keyring.kids().collect::<Vec<_>>().join(" (signs), then "));
+    let kids = keyring.kids().enumerate().map(|(place, kid)| match place {
+        0 => format!("{kid} (signs)"),
+        _ => format!("then {kid}"),
+    });
+    eprintln!("kid: {}", kids.collect::<Vec<_>>().join(", "));
     match command {
         TokenCommand::Mint(mint) => mint.run(&keyring),
         TokenCommand::Inspect(inspect) => inspect.run(&keyring),
@@ -98,6 +103,12 @@ impl Mint {
                 .map_err(|error| format!("--claims is not a JSON object: {error}"))?;
             claims.extend(further);
             claims.retain(|_, value| !value.is_null());
+        }
+        // Revocations of a subject are remembered for so long.
+        let longest = now.saturating_add(MAX_LIFETIME_SECONDS.into());
+        #[expect(clippy::cast_precision_loss, reason = "a date is far below 2^53")]
+        if claims.get("exp").and_then(Value::as_f64).is_some_and(|exp| exp > longest as f64) {
+            return Err("a token lives for ten years at most (315360000 seconds)".to_owned());
         }
         println!("{}", issue(keyring, &claims).map_err(|error| error.to_string())?);
         Ok(ExitCode::SUCCESS)

@@ -1,4 +1,4 @@
-use std::io::BufRead;
+use std::io::{BufRead, Write};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -25,6 +25,10 @@ pub(super) enum UsersCommand {
     Enable(One),
     /// Revoke every token that an account was issued so far; it may sign in again.
     Revoke(One),
+    /// Let an account sign in again at once that a clock ahead of the real time has locked out.
+    ///
+    /// Gates that know of the later time already refuse the account's tokens until they restart.
+    Repair(One),
     /// Make accounts from stdin, one JSON object a line: {"email": …, "name": …, "password_hash": …}.
     ///
     /// The hash is bcrypt's in any spelling ($2a$, $2b$, $2y$), as passlib writes it. Accounts that exist are
@@ -60,9 +64,6 @@ pub(super) struct One {
     /// The account: its e-mail address or its id.
     #[arg(env = "JWT_GATE_USER")]
     user: String,
-    /// How long the companion's tokens live, and so how long gates have to remember what is revoked.
-    #[arg(long, env = "JWT_GATE_LIFETIME_SECONDS", default_value_t = 604_800, value_parser = clap::value_parser!(u32).range(1..=315_360_000), value_name = "SECONDS")]
-    lifetime_seconds: u32,
 }
 
 #[derive(Debug, Args)]
@@ -89,9 +90,10 @@ pub(super) fn run(command: UsersCommand) -> Done {
         match command {
             UsersCommand::List(list) => list.run().await,
             UsersCommand::Create(create) => create.run().await,
-            UsersCommand::Disable(one) => one.set_disabled(true).await,
-            UsersCommand::Enable(one) => one.set_disabled(false).await,
-            UsersCommand::Revoke(one) => one.revoke().await,
+            UsersCommand::Disable(one) => one.revoke(true).await,
+            UsersCommand::Enable(one) => one.enable().await,
+            UsersCommand::Revoke(one) => one.revoke(false).await,
+            UsersCommand::Repair(one) => one.repair().await,
             UsersCommand::Import(import) => import.run().await,
         }
     });
@@ -99,7 +101,14 @@ pub(super) fn run(command: UsersCommand) -> Done {
 }
 
 async fn open(options: &StoreOptions) -> Result<Store, String> {
-    Store::open(&options.database_url, options.database_connections).await.map_err(|error| error.to_string())
+    let opened = Store::open_existing(&options.database_url, options.database_connections).await;
+    opened.map_err(|error| error.to_string())
+}
+
+/// For accounts that may be the first ones.
+async fn open_or_make(options: &StoreOptions) -> Result<Store, String> {
+    let opened = Store::open_or_make(&options.database_url, options.database_connections).await;
+    opened.map_err(|error| error.to_string())
 }
 
 // === impl List ===
@@ -113,6 +122,7 @@ impl List {
             let users = store.users_after(&after, PAGE).await.map_err(|error| error.to_string())?;
             let Some(last) = users.last() else { return Ok(()) };
             after.clone_from(&last.id);
+            let mut lines = String::new();
             for user in users {
                 let line = serde_json::json!({
                     "id": user.id,
@@ -121,7 +131,13 @@ impl List {
                     "disabled": user.disabled,
                     "created_at": clock::rfc3339(user.created_at),
                 });
-                println!("{line}");
+                lines.push_str(&line.to_string());
+                lines.push('\n');
+            }
+            // `users list | head` has seen enough.
+            match std::io::stdout().write_all(lines.as_bytes()) {
+                Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
+                written => written.map_err(|error| format!("stdout: {error}"))?,
             }
         }
     }
@@ -138,7 +154,7 @@ impl Create {
             return Err(account::describe(unacceptable).1.to_owned());
         }
         let hash = bcrypt::hash(password, self.bcrypt_cost).map_err(|error| error.to_string())?;
-        let store = open(&self.store).await?;
+        let store = open_or_make(&self.store).await?;
         match insert(&store, &self.email, self.name, hash).await? {
             Some(user) => {
                 println!("{}", user.id);
@@ -158,7 +174,7 @@ async fn insert(store: &Store, email: &str, name: String, hash: String) -> Resul
     let created_at = clock::now_ms();
     let user = NewUser { id, email, name, image: None, password_hash: hash, created_at }.into_user();
     let inserted = store.insert_user(&user, None).await.map_err(|error| error.to_string())?;
-    Ok(inserted.then_some(user))
+    Ok(inserted.map(|_| user))
 }
 
 // === impl One ===
@@ -174,26 +190,25 @@ impl One {
         user.map(|user| (store, user)).ok_or_else(|| format!("there is no account {:?}", self.user))
     }
 
-    async fn set_disabled(self, disabled: bool) -> Result<(), String> {
+    async fn enable(self) -> Result<(), String> {
         let (store, user) = self.find().await?;
-        let now = clock::now_ms();
-        store.set_disabled(&user.id, disabled, now).await.map_err(|error| error.to_string())?;
-        // First no new session can begin, then what there is ends.
-        if disabled { self.revoke_tokens(&store, &user).await } else { Ok(()) }
+        store.enable(&user.id).await.map(|_| ()).map_err(|error| error.to_string())
     }
 
-    async fn revoke(self) -> Result<(), String> {
+    async fn repair(self) -> Result<(), String> {
         let (store, user) = self.find().await?;
-        self.revoke_tokens(&store, &user).await
+        let repaired = store.repair(&user.id).await.map_err(|error| error.to_string())?;
+        if repaired {
+            println!("repaired; restart the gates' Envoys");
+        } else {
+            println!("there was nothing to repair");
+        }
+        Ok(())
     }
 
-    async fn revoke_tokens(&self, store: &Store, user: &User) -> Result<(), String> {
-        let revoke = RevokeUser {
-            user_id: &user.id,
-            now_ms: clock::now_ms(),
-            lifetime_seconds: self.lifetime_seconds.into(),
-            new_password: None,
-        };
+    async fn revoke(self, disable: bool) -> Result<(), String> {
+        let (store, user) = self.find().await?;
+        let revoke = RevokeUser { user_id: &user.id, new_password: None, disable };
         store.revoke_user(revoke).await.map(|_| ()).map_err(|error| error.to_string())
     }
 }
@@ -202,7 +217,7 @@ impl One {
 
 impl Import {
     async fn run(self) -> Result<(), String> {
-        let store = open(&self.store).await?;
+        let store = open_or_make(&self.store).await?;
         let (mut imported, mut known) = (0_u64, 0_u64);
         for (number, line) in (1_u64..).zip(std::io::stdin().lock().lines()) {
             let line = line.map_err(|error| format!("line {number}: {error}"))?;

@@ -8,7 +8,6 @@ use jwt_gate_token::{Expectations, INTERNAL_AUDIENCE, verify};
 use serde::{Deserialize, Serialize};
 
 use crate::app::SharedApp;
-use crate::clock;
 use crate::http::caller;
 use crate::http::problem::Problem;
 use crate::store::{Page, Position};
@@ -44,7 +43,7 @@ pub(super) async fn revocations(
     })?;
     let limit = i64::from(query.limit.unwrap_or(MAX_PAGE).clamp(1, MAX_PAGE));
     let since = query.since.as_deref().and_then(parse_cursor);
-    let page = app.store.revocations_since(since, limit, clock::now_seconds()).await?;
+    let page = app.store.revocations_since(since, limit, app.clock.now_seconds()).await?;
     let body = PageBody::of(page);
     let etag = format!("\"{}\"", body.cursor);
     // The same cursor after the same one says: nothing new.
@@ -65,7 +64,7 @@ fn authorize(app: &SharedApp, headers: &HeaderMap) -> Result<(), Problem> {
     let token = presented.ok_or_else(Problem::missing_token)?.token;
     let expectations =
         Expectations { audiences: vec![INTERNAL_AUDIENCE.to_owned()], ..Expectations::default() };
-    verify(token, app.tokens.keyring(), &expectations, clock::now_numeric_date())?;
+    verify(token, app.tokens.keyring(), &expectations, app.clock.now_numeric_date())?;
     Ok(())
 }
 

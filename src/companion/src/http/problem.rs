@@ -116,6 +116,19 @@ impl Problem {
         }
     }
 
+    /// 503: the account's tokens are good only from a later time on, and everybody would refuse one today.
+    pub fn clock_ahead(seconds: i64) -> Self {
+        tracing::error!(seconds, "a clock that was ahead ended an account's sessions; see `users repair`");
+        Self {
+            retry_after_seconds: Some(u64::try_from(seconds).unwrap_or_default().clamp(1, 3600)),
+            ..Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "clock_ahead",
+                "This account's sessions were ended by a server whose clock was ahead. Its operator can repair that.",
+            )
+        }
+    }
+
     /// 429: too many attempts.
     pub fn throttled(wait: Wait) -> Self {
         Self {

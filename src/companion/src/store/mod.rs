@@ -3,15 +3,8 @@
 //! Every statement is written once, in the SQL that both speak.
 
 use std::fmt;
-use std::path::Path;
-use std::str::FromStr;
-use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
-};
-
+mod connect;
 mod feed;
 mod migrations;
 mod revocations;
@@ -19,29 +12,29 @@ mod row;
 mod sessions;
 mod users;
 
+use connect::{Pools, in_time};
 pub use feed::{Entry, Page, Position};
 pub use revocations::{Holder, RevokeUser};
-pub use sessions::Session;
-pub use users::{NewUser, User};
+pub use sessions::{Begun, NewSession, Session};
+pub use users::{NewUser, Profile, User};
 
-/// How long a writer waits for another process that holds SQLite's lock.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a request waits for a connection of the pool.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a request waits for its statements, a connection among them. A database that hangs says nothing
-/// at all, not even that a connection is gone; this is longer than the two above, which say more.
-const STATEMENTS_TIMEOUT: Duration = Duration::from_secs(10);
-/// SQLite has one writer at a time; more connections only wait inside of it.
-const SQLITE_CONNECTIONS: u32 = 4;
+use crate::clock::Clock;
+
+/// How far a token's `iat` may lie ahead of the clock of whoever checks it, in seconds.
+pub(crate) const CLOCK_SKEW_SECONDS: i64 = 60;
+
+/// The longest life of a token that `serve` or `token mint` makes, in seconds: ten years.
+pub const MAX_LIFETIME_SECONDS: u32 = 315_360_000;
 
 /// The store.
 pub struct Store {
     pool: Pool,
+    clock: Clock,
 }
 
 enum Pool {
-    Sqlite(SqlitePool),
-    Postgres(PgPool),
+    Sqlite(Pools<sqlx::Sqlite>),
+    Postgres(Pools<sqlx::Postgres>),
 }
 
 /// Which database a store is.
@@ -58,56 +51,121 @@ pub enum Kind {
 pub enum StoreError {
     /// `DATABASE_URL` is of a kind that is not supported.
     UnknownScheme,
+    /// There is no store, or the database has none of its tables.
+    Absent,
+    /// The store lacks migrations that this program needs.
+    Outdated,
     /// The migrations could not be applied.
     Migrate(sqlx::migrate::MigrateError),
     /// The file for SQLite could not be made.
     File(std::io::Error),
+    /// Too many others wait to write.
+    Busy,
     /// The database did not answer in time.
     Silent,
     /// The database failed.
     Database(sqlx::Error),
 }
 
-/// Runs the same statements on whichever database there is, for so long.
-macro_rules! on_pool {
+/// Runs the same statements on either database, with a time limit. `$pool` is for reading only: it never
+/// waits for a writer.
+macro_rules! read {
     ($store:expr, $pool:ident => $statements:expr) => {
         match &$store.pool {
-            $crate::store::Pool::Sqlite($pool) => $crate::store::in_time(async { $statements }).await,
-            $crate::store::Pool::Postgres($pool) => $crate::store::in_time(async { $statements }).await,
+            $crate::store::Pool::Sqlite(pools) => {
+                $crate::store::in_time(async {
+                    let $pool = pools.readers();
+                    $statements
+                })
+                .await
+            }
+            $crate::store::Pool::Postgres(pools) => {
+                $crate::store::in_time(async {
+                    let $pool = pools.readers();
+                    $statements
+                })
+                .await
+            }
         }
     };
 }
-use on_pool;
+use read;
 
-/// What `statements` come to, or [`StoreError::Silent`]. A transaction that is given up is rolled back, unless
-/// its commit was under way: then nobody knows, and nothing was acknowledged.
-async fn in_time<T, E>(statements: impl Future<Output = Result<T, E>>) -> Result<T, StoreError>
-where
-    StoreError: From<E>,
-{
-    match tokio::time::timeout(STATEMENTS_TIMEOUT, statements).await {
-        Ok(done) => done.map_err(StoreError::from),
-        Err(_) => Err(StoreError::Silent),
-    }
+/// Runs the same statements on either database in one transaction, with a time limit, after a wait for
+/// a turn in `$queue`. They are committed where `$statements` is `Ok`, and rolled back otherwise.
+macro_rules! write {
+    ($store:expr, $queue:expr, $transaction:ident => $statements:expr) => {
+        match &$store.pool {
+            $crate::store::Pool::Sqlite(pools) => {
+                $crate::store::in_time(async {
+                    let _turn = pools.turn($queue).await?;
+                    let mut $transaction = pools.begin().await?;
+                    let done = $statements?;
+                    $transaction.commit().await?;
+                    Ok::<_, $crate::store::StoreError>(done)
+                })
+                .await
+            }
+            $crate::store::Pool::Postgres(pools) => {
+                $crate::store::in_time(async {
+                    let _turn = pools.turn($queue).await?;
+                    let mut $transaction = pools.begin().await?;
+                    let done = $statements?;
+                    $transaction.commit().await?;
+                    Ok::<_, $crate::store::StoreError>(done)
+                })
+                .await
+            }
+        }
+    };
 }
+use write;
 
 impl Store {
-    /// Opens the store at `url` (`sqlite:PATH`, created where absent, or `postgres://…`, with at most
+    /// Opens the store at `url` (`sqlite:PATH`, created if absent, or `postgres://…`, with at most
     /// `postgres_connections` connections) and applies the migrations that it lacks.
+    ///
+    /// Migrations of a newer program are left alone: they only add, so this program works beside them.
     ///
     /// # Errors
     /// [`StoreError`]. The message holds no password of the URL.
     pub async fn open(url: &str, postgres_connections: u32) -> Result<Self, StoreError> {
-        let store = match Kind::of_url(url)? {
-            Kind::Sqlite => open_sqlite(url).await?,
-            Kind::Postgres => open_postgres(url, postgres_connections).await?,
+        let pool = match Kind::of_url(url)? {
+            Kind::Sqlite => Pool::Sqlite(connect::make_sqlite(url).await?),
+            Kind::Postgres => Pool::Postgres(connect::make_postgres(url, postgres_connections).await?),
         };
-        match &store.pool {
-            Pool::Sqlite(pool) => migrations::sqlite().run(pool).await?,
-            Pool::Postgres(pool) => migrations::postgres().run(pool).await?,
-        }
+        let store = Self { pool, clock: Clock::default() };
         store.begin_revocation_history().await?;
         Ok(store)
+    }
+
+    /// Opens a store that exists. Nothing is created and no migration is applied.
+    ///
+    /// # Errors
+    /// [`StoreError::Absent`], [`StoreError::Outdated`], and as [`Store::open`].
+    pub async fn open_existing(url: &str, postgres_connections: u32) -> Result<Self, StoreError> {
+        let pool = match Kind::of_url(url)? {
+            Kind::Sqlite => Pool::Sqlite(connect::find_sqlite(url).await?),
+            Kind::Postgres => Pool::Postgres(connect::find_postgres(url, postgres_connections).await?),
+        };
+        Ok(Self { pool, clock: Clock::default() })
+    }
+
+    /// Opens a store that exists, as [`Store::open_existing`] does, or makes one if there is none.
+    ///
+    /// # Errors
+    /// As [`Store::open_existing`].
+    pub async fn open_or_make(url: &str, postgres_connections: u32) -> Result<Self, StoreError> {
+        match Self::open_existing(url, postgres_connections).await {
+            Err(StoreError::Absent) => Self::open(url, postgres_connections).await,
+            opened => opened,
+        }
+    }
+
+    /// The same store with another clock.
+    #[must_use]
+    pub fn with_clock(self, clock: Clock) -> Self {
+        Self { clock, ..self }
     }
 
     /// Which database this is.
@@ -123,7 +181,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn ping(&self) -> Result<(), StoreError> {
-        on_pool!(self, pool => sqlx::query("SELECT head FROM revocation_feed WHERE id = 1")
+        read!(self, pool => sqlx::query("SELECT head FROM revocation_feed WHERE id = 1")
             .fetch_one(pool)
             .await
             .map(|_| ()))?;
@@ -133,60 +191,20 @@ impl Store {
     /// Waits for the statements under way and closes the connections.
     pub async fn close(&self) {
         match &self.pool {
-            Pool::Sqlite(pool) => pool.close().await,
-            Pool::Postgres(pool) => pool.close().await,
+            Pool::Sqlite(pools) => pools.close().await,
+            Pool::Postgres(pools) => pools.close().await,
         }
     }
 
     async fn begin_revocation_history(&self) -> Result<(), StoreError> {
         let epoch = crate::id::random_tag();
-        on_pool!(self, pool => sqlx::query(
+        write!(self, connect::Queue::Writers, transaction => sqlx::query(
             "INSERT INTO revocation_feed (id, epoch, head) VALUES (1, $1, 0) ON CONFLICT (id) DO NOTHING")
-            .bind(epoch)
-            .execute(pool)
+            .bind(&epoch)
+            .execute(&mut *transaction)
             .await
-            .map(|_| ()))?;
-        Ok(())
+            .map(|_| ()))
     }
-}
-
-async fn open_sqlite(url: &str) -> Result<Store, StoreError> {
-    // FULL: a commit is on the disk before it is acknowledged, also in WAL mode.
-    let options = SqliteConnectOptions::from_str(url)?
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
-        .foreign_keys(true)
-        .busy_timeout(BUSY_TIMEOUT);
-    make_private(options.get_filename()).map_err(StoreError::File)?;
-    let pool = SqlitePoolOptions::new()
-        .max_connections(SQLITE_CONNECTIONS)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        // A connection to a server may have been lost meanwhile; one to a file has not, and asking it is one more
-        // trip to its thread and back.
-        .test_before_acquire(false)
-        .connect_with(options)
-        .await?;
-    Ok(Store { pool: Pool::Sqlite(pool) })
-}
-
-/// Makes the file, where there is none, readable for its owner alone: it holds hashes of passwords. SQLite
-/// gives the files that it puts beside it the same permissions.
-fn make_private(file: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::OpenOptionsExt;
-    if file.as_os_str() == ":memory:" || file.exists() {
-        return Ok(());
-    }
-    std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(file).map(drop)
-}
-
-async fn open_postgres(url: &str, connections: u32) -> Result<Store, StoreError> {
-    let pool = PgPoolOptions::new()
-        .max_connections(connections)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        .connect_with(PgConnectOptions::from_str(url)?.application_name("jwt-gate-auth"))
-        .await?;
-    Ok(Store { pool: Pool::Postgres(pool) })
 }
 
 // === impl Kind ===
@@ -231,10 +249,15 @@ impl fmt::Display for StoreError {
             Self::UnknownScheme => {
                 formatter.write_str("the database URL starts with neither sqlite: nor postgres://")
             }
-            Self::Migrate(error) => write!(formatter, "the migrations cannot be applied: {error}"),
-            Self::File(error) => write!(formatter, "the store's file cannot be made: {error}"),
+            Self::Absent => formatter.write_str("there is no store yet; `jwt-gate-auth serve` makes it"),
+            Self::Outdated => formatter.write_str(
+                "the store is older than this program; `jwt-gate-auth serve` of this version brings it up to date",
+            ),
+            Self::Migrate(error) => std::write!(formatter, "the migrations cannot be applied: {error}"),
+            Self::File(error) => std::write!(formatter, "the store's file cannot be made: {error}"),
+            Self::Busy => formatter.write_str("too many others wait to write to the store"),
             Self::Silent => formatter.write_str("the store did not answer in time"),
-            Self::Database(error) => write!(formatter, "the store failed: {error}"),
+            Self::Database(error) => std::write!(formatter, "the store failed: {error}"),
         }
     }
 }

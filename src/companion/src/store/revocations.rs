@@ -1,7 +1,9 @@
 //! What is revoked, and until when it has to be remembered.
 
+use super::connect::Queue;
 use super::row::from_row;
-use super::{Store, StoreError, User, on_pool};
+use super::users::user_columns;
+use super::{CLOCK_SKEW_SECONDS, MAX_LIFETIME_SECONDS, Store, StoreError, User, read, write};
 use crate::id::random_tag;
 
 /// A gate may accept a token for a while after it expired (`clock_skew_seconds`), and two machines' clocks may
@@ -11,24 +13,35 @@ pub(super) const MARGIN_SECONDS: i64 = 600;
 /// Takes the lock that puts revocations in an order, until the commit. An entry's sequence is given out under
 /// it, so entries become visible in the order of their sequence, and whoever has read one has read all before
 /// it.
+///
+/// Every revocation waits for it, so it is taken late: after the account's lock, and before those of sessions.
 const LOCK: &str = "UPDATE revocation_feed SET head = head WHERE id = 1";
 const NEXT_SEQUENCE: &str = "UPDATE revocation_feed SET head = head + 1 WHERE id = 1 RETURNING head";
-const INSERT_TOKEN: &str =
-    "INSERT INTO revocations (sequence, tag, jti, expires_at_seconds) VALUES ($1, $2, $3, $4)";
+const INSERT_TOKEN: &str = "INSERT INTO revocations (sequence, tag, jti, expires_at_seconds) \
+     SELECT head + 1, $1, CAST($2 AS TEXT), $3 FROM revocation_feed WHERE id = 1 \
+     AND NOT EXISTS (SELECT 1 FROM revocations WHERE jti = $2)";
 const INSERT_SUBJECT: &str = "INSERT INTO revocations \
      (sequence, tag, subject, issued_before_seconds, expires_at_seconds) VALUES ($1, $2, $3, $4, $5)";
+
+/// The sessions of `$1` that are revoked one by one: those after `$3`, and not `$4`.
+const REVOKE_SESSIONS: &str = "INSERT INTO revocations (sequence, tag, jti, expires_at_seconds) \
+     SELECT (SELECT head FROM revocation_feed WHERE id = 1) + ROW_NUMBER() OVER (ORDER BY id), \
+     $2, id, expires_at / 1000 FROM sessions WHERE user_id = $1 AND updated_at > $3 AND id <> $4 \
+     AND NOT EXISTS (SELECT 1 FROM revocations WHERE jti = sessions.id)";
+const ADVANCE: &str = "UPDATE revocation_feed SET head = head + $1 WHERE id = 1";
+/// Takes the account's lock until the commit: no session begins and no password changes meanwhile.
+const LOCK_USER: &str =
+    "UPDATE users SET disabled = disabled WHERE id = $1 RETURNING valid_from_seconds, password_hash";
 
 /// All of a user's tokens to be revoked.
 #[derive(Debug, Clone, Copy)]
 pub struct RevokeUser<'store> {
     /// Whose.
     pub user_id: &'store str,
-    /// Now, in milliseconds since 1970.
-    pub now_ms: i64,
-    /// How long the tokens live that are made now.
-    pub lifetime_seconds: i64,
     /// The hash of the password as it was read, and the one to put in its place.
     pub new_password: Option<(&'store str, &'store str)>,
+    /// Whether the account is disabled as well.
+    pub disable: bool,
 }
 
 /// The account that a token speaks of.
@@ -61,7 +74,7 @@ impl Store {
         subject: Option<&str>,
         issued_at: Option<f64>,
     ) -> Result<bool, StoreError> {
-        let (revoked,): (bool,) = on_pool!(self, pool => sqlx::query_as(
+        let (revoked,): (bool,) = read!(self, pool => sqlx::query_as(
             "SELECT EXISTS (SELECT 1 FROM revocations WHERE jti = $1) \
              OR EXISTS (SELECT 1 FROM revocations WHERE subject = $2 AND issued_before_seconds > $3) \
              OR EXISTS (SELECT 1 FROM users WHERE id = $2 AND valid_from_seconds > $3)")
@@ -84,10 +97,10 @@ impl Store {
         subject: &str,
         issued_at: Option<f64>,
     ) -> Result<Option<Holder>, StoreError> {
-        on_pool!(self, pool => sqlx::query_as(
-            "SELECT users.*, (EXISTS (SELECT 1 FROM revocations WHERE jti = $1) \
+        read!(self, pool => sqlx::query_as(
+            concat!("SELECT ", user_columns!(), ", (EXISTS (SELECT 1 FROM revocations WHERE jti = $1) \
              OR EXISTS (SELECT 1 FROM revocations WHERE subject = $2 AND issued_before_seconds > $3) \
-             OR valid_from_seconds > $3) AS revoked FROM users WHERE id = $2")
+             OR valid_from_seconds > $3) AS revoked FROM users WHERE id = $2"))
             .bind(jti)
             .bind(subject)
             .bind(floor(issued_at))
@@ -102,84 +115,169 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn revoke_tokens(&self, tokens: &[(&str, i64)]) -> Result<(), StoreError> {
-        on_pool!(self, pool => async {
-            let mut transaction = pool.begin().await?;
+        write!(self, Queue::Revocations, transaction => async {
             sqlx::query(LOCK).execute(&mut *transaction).await?;
             for (jti, expires_at_seconds) in tokens {
-                let (known,): (bool,) =
-                    sqlx::query_as("SELECT EXISTS (SELECT 1 FROM revocations WHERE jti = $1)")
-                        .bind(jti)
-                        .fetch_one(&mut *transaction)
-                        .await?;
-                if !known {
-                    let (sequence,): (i64,) =
-                        sqlx::query_as(NEXT_SEQUENCE).fetch_one(&mut *transaction).await?;
-                    sqlx::query(INSERT_TOKEN)
-                        .bind(sequence)
-                        .bind(random_tag())
-                        .bind(jti)
-                        .bind(expires_at_seconds)
-                        .execute(&mut *transaction)
-                        .await?;
-                }
+                let revoked = sqlx::query(INSERT_TOKEN)
+                    .bind(random_tag())
+                    .bind(jti)
+                    .bind(expires_at_seconds)
+                    .execute(&mut *transaction)
+                    .await?
+                    .rows_affected();
+                sqlx::query(ADVANCE)
+                    .bind(i64::try_from(revoked).unwrap_or(i64::MAX))
+                    .execute(&mut *transaction)
+                    .await?;
                 sqlx::query("DELETE FROM sessions WHERE id = $1").bind(jti).execute(&mut *transaction).await?;
             }
-            transaction.commit().await
-        }.await)?;
-        Ok(())
+            Ok::<_, sqlx::Error>(())
+        }.await)
     }
 
-    /// Ends everything that a user was issued up to now, and changes the password where one is given. The
-    /// second from which on the user's tokens are good again, which is the next one; `None`, and nothing is
-    /// done, where there is no such user or the password is not the one that was read.
+    /// Ends all of a user's sessions but `kept`, in a number of statements that does not depend on how many
+    /// there are.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn revoke_other_sessions(&self, user_id: &str, kept: &str) -> Result<(), StoreError> {
+        write!(self, Queue::Revocations, transaction => async {
+            sqlx::query(LOCK_USER).bind(user_id).execute(&mut *transaction).await?;
+            sqlx::query(LOCK).execute(&mut *transaction).await?;
+            let revoked = sqlx::query(REVOKE_SESSIONS)
+                .bind(user_id)
+                .bind(random_tag())
+                .bind(i64::MIN)
+                .bind(kept)
+                .execute(&mut *transaction)
+                .await?
+                .rows_affected();
+            sqlx::query(ADVANCE)
+                .bind(i64::try_from(revoked).unwrap_or(i64::MAX))
+                .execute(&mut *transaction)
+                .await?;
+            sqlx::query("DELETE FROM sessions WHERE user_id = $1 AND id <> $2")
+                .bind(user_id)
+                .bind(kept)
+                .execute(&mut *transaction)
+                .await?;
+            Ok::<_, sqlx::Error>(())
+        }.await)
+    }
+
+    /// Ends everything that a user was issued up to now, and in the same transaction changes the password
+    /// or disables the account where that is asked for. Returns the second from which on the user's tokens are
+    /// good again. `None`, and nothing is done, if there is no such user or the password is not the one that
+    /// was read.
     ///
     /// Tokens hold whole seconds, so of two tokens of one second it cannot be said which came first. All of
     /// the current second are revoked, and the next one is issued in the second after: see
-    /// [`crate::app::App::begin_session`].
+    /// [`crate::app::App::begin_session`]. The clock is read when no session can begin any more, and a
+    /// session that another companion's faster clock dated later is ended too.
     ///
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn revoke_user(&self, revoke: RevokeUser<'_>) -> Result<Option<i64>, StoreError> {
-        let now_seconds = revoke.now_ms / 1000;
         let (old_hash, new_hash) = revoke.new_password.unzip();
-        on_pool!(self, pool => async {
-            let mut transaction = pool.begin().await?;
-            sqlx::query(LOCK).execute(&mut *transaction).await?;
-            // An instant that another machine with a faster clock wrote is not taken back.
-            let valid_from: Option<(i64,)> = sqlx::query_as(
-                "UPDATE users SET password_hash = COALESCE($2, password_hash), updated_at = $4, \
-                 valid_from_seconds = CASE WHEN valid_from_seconds > $3 THEN valid_from_seconds ELSE $3 END \
-                 WHERE id = $1 AND ($5 IS NULL OR password_hash = $5) RETURNING valid_from_seconds")
+        write!(self, Queue::Revocations, transaction => async {
+            let user: Option<(i64, String)> =
+                sqlx::query_as(LOCK_USER).bind(revoke.user_id).fetch_optional(&mut *transaction).await?;
+            let unchanged = |hash: &str| old_hash.is_none_or(|old| old == hash);
+            let Some((valid_from, _)) = user.filter(|(_, hash)| unchanged(hash)) else { return Ok(None) };
+            let now_ms = self.clock.now_ms();
+            // No token that is dated later than this is accepted anywhere yet. A session that began under a
+            // clock far ahead is revoked by its id, so that it does not decide when the account's next one
+            // can begin.
+            let horizon_ms = now_ms + CLOCK_SKEW_SECONDS * 1000;
+            let (newest_ms, beyond): (Option<i64>, i64) = sqlx::query_as(
+                "SELECT MAX(CASE WHEN updated_at <= $2 THEN updated_at END), \
+                 COUNT(CASE WHEN updated_at > $2 THEN 1 END) FROM sessions WHERE user_id = $1")
                 .bind(revoke.user_id)
-                .bind(new_hash)
-                .bind(now_seconds + 1)
-                .bind(revoke.now_ms)
-                .bind(old_hash)
-                .fetch_optional(&mut *transaction)
+                .bind(horizon_ms)
+                .fetch_one(&mut *transaction)
                 .await?;
-            let Some((valid_from,)) = valid_from else { return Ok(None) };
-            // Sessions may have begun under a configuration with a longer life.
-            let (longest,): (Option<i64>,) =
-                sqlx::query_as("SELECT MAX(expires_at) FROM sessions WHERE user_id = $1")
+            let newest_ms = now_ms.max(newest_ms.unwrap_or_default());
+            // An instant that another machine with a faster clock wrote is not taken back.
+            let valid_from = valid_from.max(newest_ms / 1000 + 1);
+            sqlx::query(
+                "UPDATE users SET valid_from_seconds = $2, password_hash = COALESCE($3, password_hash), \
+                 disabled = CASE WHEN $4 THEN TRUE ELSE disabled END, updated_at = $5 WHERE id = $1")
+                .bind(revoke.user_id)
+                .bind(valid_from)
+                .bind(new_hash)
+                .bind(revoke.disable)
+                .bind(now_ms)
+                .execute(&mut *transaction)
+                .await?;
+            if beyond > 0 {
+                sqlx::query(LOCK).execute(&mut *transaction).await?;
+                let revoked = sqlx::query(REVOKE_SESSIONS)
                     .bind(revoke.user_id)
-                    .fetch_one(&mut *transaction)
+                    .bind(random_tag())
+                    .bind(horizon_ms)
+                    .bind("")
+                    .execute(&mut *transaction)
+                    .await?
+                    .rows_affected();
+                sqlx::query(ADVANCE)
+                    .bind(i64::try_from(revoked).unwrap_or(i64::MAX))
+                    .execute(&mut *transaction)
                     .await?;
-            let expires_at = (valid_from + revoke.lifetime_seconds).max(longest.unwrap_or_default() / 1000);
+            }
             let (sequence,): (i64,) = sqlx::query_as(NEXT_SEQUENCE).fetch_one(&mut *transaction).await?;
             sqlx::query(INSERT_SUBJECT)
                 .bind(sequence)
                 .bind(random_tag())
                 .bind(revoke.user_id)
                 .bind(valid_from)
-                .bind(expires_at)
+                // Tokens that were minted have no session that says when they expire.
+                .bind(valid_from.saturating_add(MAX_LIFETIME_SECONDS.into()))
                 .execute(&mut *transaction)
                 .await?;
             sqlx::query("DELETE FROM sessions WHERE user_id = $1")
                 .bind(revoke.user_id)
                 .execute(&mut *transaction)
                 .await?;
-            transaction.commit().await?;
             Ok::<_, sqlx::Error>(Some(valid_from))
         }.await)
+    }
+
+    /// Undoes what a clock that was ahead did to an account: its tokens are good again from the next second on,
+    /// and those issued before stay revoked. `false`: they were good already, or the account is gone.
+    ///
+    /// Gates that have read of the later time keep it until they restart.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn repair(&self, user_id: &str) -> Result<bool, StoreError> {
+        let repaired = write!(self, Queue::Revocations, transaction => async {
+            let user: Option<(i64, String)> =
+                sqlx::query_as(LOCK_USER).bind(user_id).fetch_optional(&mut *transaction).await?;
+            let good_from = self.clock.now_seconds() + 1;
+            if user.is_none_or(|(valid_from, _)| valid_from <= good_from) {
+                return Ok(false);
+            }
+            sqlx::query("UPDATE users SET valid_from_seconds = $2 WHERE id = $1")
+                .bind(user_id)
+                .bind(good_from)
+                .execute(&mut *transaction)
+                .await?;
+            sqlx::query("DELETE FROM revocations WHERE subject = $1 AND issued_before_seconds > $2")
+                .bind(user_id)
+                .bind(good_from)
+                .execute(&mut *transaction)
+                .await?;
+            let (sequence,): (i64,) = sqlx::query_as(NEXT_SEQUENCE).fetch_one(&mut *transaction).await?;
+            sqlx::query(INSERT_SUBJECT)
+                .bind(sequence)
+                .bind(random_tag())
+                .bind(user_id)
+                .bind(good_from)
+                .bind(good_from.saturating_add(MAX_LIFETIME_SECONDS.into()))
+                .execute(&mut *transaction)
+                .await?;
+            Ok::<_, sqlx::Error>(true)
+        }.await)?;
+        Ok(repaired)
     }
 }

@@ -1,9 +1,20 @@
 //! Accounts.
 
+use super::connect::Queue;
 use super::row::from_row;
-use super::{Store, StoreError, on_pool};
+use super::sessions::{NewSession, Session};
+use super::{Store, StoreError, read, write};
 use crate::email::Email;
-use crate::store::sessions::Session;
+
+/// Not `*`: a newer program may have added columns, and PostgreSQL refuses a prepared statement whose result
+/// has changed.
+macro_rules! user_columns {
+    () => {
+        "users.id, email, name, image, password_hash, disabled, valid_from_seconds, users.created_at, \
+         users.updated_at"
+    };
+}
+pub(super) use user_columns;
 
 /// An account.
 #[derive(Debug, Clone)]
@@ -77,14 +88,26 @@ impl NewUser {
 const INSERT_USER: &str = "INSERT INTO users (id, email, name, image, password_hash, created_at, updated_at) \
      VALUES ($1, $2, $3, $4, $5, $6, $6)";
 
+/// What a person changes of their account; `None` leaves a field as it is.
+#[derive(Debug, Clone, Copy)]
+pub struct Profile<'store> {
+    /// See [`User::name`].
+    pub name: Option<&'store str>,
+    /// See [`User::image`].
+    pub image: Option<Option<&'store str>>,
+}
+
 impl Store {
-    /// Adds an account together with its first session, or neither. `false`: the e-mail is taken.
+    /// Adds an account together with its first session, or neither. `None`: the e-mail is taken.
     ///
     /// # Errors
     /// [`StoreError::Database`].
-    pub async fn insert_user(&self, user: &User, session: Option<&Session>) -> Result<bool, StoreError> {
-        let inserted = on_pool!(self, pool => async {
-            let mut transaction = pool.begin().await?;
+    pub async fn insert_user(
+        &self,
+        user: &User,
+        session: Option<NewSession>,
+    ) -> Result<Option<Option<Session>>, StoreError> {
+        let inserted = write!(self, Queue::Writers, transaction => async {
             sqlx::query(INSERT_USER)
                 .bind(&user.id)
                 .bind(&user.email)
@@ -94,23 +117,23 @@ impl Store {
                 .bind(user.created_at)
                 .execute(&mut *transaction)
                 .await?;
-            if let Some(session) = session {
-                sqlx::query(super::sessions::INSERT_SESSION)
-                    .bind(&session.id)
-                    .bind(&session.user_id)
-                    .bind(&session.ip_address)
-                    .bind(&session.user_agent)
-                    .bind(session.created_at)
-                    .bind(session.expires_at)
-                    .bind(session.remember)
-                    .execute(&mut *transaction)
-                    .await?;
-            }
-            transaction.commit().await
+            let Some(session) = session else { return Ok(None) };
+            let session = session.at(&user.id, self.clock.now_ms());
+            sqlx::query(super::sessions::INSERT_SESSION)
+                .bind(&session.id)
+                .bind(&session.user_id)
+                .bind(&session.ip_address)
+                .bind(&session.user_agent)
+                .bind(session.created_at)
+                .bind(session.expires_at)
+                .bind(session.remember)
+                .execute(&mut *transaction)
+                .await?;
+            Ok::<_, sqlx::Error>(Some(session))
         }.await);
         match inserted {
-            Ok(()) => Ok(true),
-            Err(error) if error.is_unique_violation() => Ok(false),
+            Ok(session) => Ok(Some(session)),
+            Err(error) if error.is_unique_violation() => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -120,7 +143,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn user_by_email(&self, email: &Email) -> Result<Option<User>, StoreError> {
-        on_pool!(self, pool => sqlx::query_as("SELECT * FROM users WHERE email = $1")
+        read!(self, pool => sqlx::query_as(concat!("SELECT ", user_columns!(), " FROM users WHERE email = $1"))
             .bind(email.as_str())
             .fetch_optional(pool)
             .await
@@ -132,7 +155,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn user_by_id(&self, id: &str) -> Result<Option<User>, StoreError> {
-        on_pool!(self, pool => sqlx::query_as("SELECT * FROM users WHERE id = $1")
+        read!(self, pool => sqlx::query_as(concat!("SELECT ", user_columns!(), " FROM users WHERE id = $1"))
             .bind(id)
             .fetch_optional(pool)
             .await
@@ -145,15 +168,14 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn replace_hash(&self, id: &str, old: &str, new: &str) -> Result<(), StoreError> {
-        on_pool!(self, pool => sqlx::query(
+        write!(self, Queue::Writers, transaction => sqlx::query(
             "UPDATE users SET password_hash = $3 WHERE id = $1 AND password_hash = $2")
             .bind(id)
             .bind(old)
             .bind(new)
-            .execute(pool)
+            .execute(&mut *transaction)
             .await
-            .map(|_| ()))?;
-        Ok(())
+            .map(|_| ()))
     }
 
     /// Changes the password from the one that `old` is the hash of, without ending sessions. `false`: it is
@@ -161,61 +183,65 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Database`].
-    pub async fn set_password(
-        &self,
-        id: &str,
-        old: &str,
-        new: &str,
-        now_ms: i64,
-    ) -> Result<bool, StoreError> {
-        let changed = on_pool!(self, pool => sqlx::query(
+    pub async fn set_password(&self, id: &str, old: &str, new: &str) -> Result<bool, StoreError> {
+        let changed = write!(self, Queue::Writers, transaction => sqlx::query(
             "UPDATE users SET password_hash = $3, updated_at = $4 WHERE id = $1 AND password_hash = $2")
             .bind(id)
             .bind(old)
             .bind(new)
-            .bind(now_ms)
-            .execute(pool)
+            .bind(self.clock.now_ms())
+            .execute(&mut *transaction)
             .await
             .map(|done| done.rows_affected()))?;
         Ok(changed > 0)
     }
 
-    /// Writes what a person may change of their account; `None` leaves a field as it is.
+    /// Writes what a person changes of their account. If `session_id` is a session of theirs that has not
+    /// ended, it is returned, with the second at which a new token of it can be issued.
     ///
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn set_profile(
         &self,
         id: &str,
-        name: Option<&str>,
-        image: Option<Option<&str>>,
-        now_ms: i64,
-    ) -> Result<(), StoreError> {
-        on_pool!(self, pool => sqlx::query(
-            "UPDATE users SET name = COALESCE($2, name), image = CASE WHEN $3 THEN $4 ELSE image END, \
-             updated_at = $5 WHERE id = $1")
-            .bind(id)
-            .bind(name)
-            .bind(image.is_some())
-            .bind(image.flatten())
-            .bind(now_ms)
-            .execute(pool)
-            .await
-            .map(|_| ()))?;
-        Ok(())
+        profile: Profile<'_>,
+        session_id: Option<&str>,
+    ) -> Result<Option<Session>, StoreError> {
+        write!(self, Queue::Writers, transaction => async {
+            let valid_from: Option<(i64,)> = sqlx::query_as(
+                "UPDATE users SET name = COALESCE($2, name), image = CASE WHEN $3 THEN $4 ELSE image END, \
+                 updated_at = $5 WHERE id = $1 RETURNING valid_from_seconds")
+                .bind(id)
+                .bind(profile.name)
+                .bind(profile.image.is_some())
+                .bind(profile.image.flatten())
+                .bind(self.clock.now_ms())
+                .fetch_optional(&mut *transaction)
+                .await?;
+            let Some(((valid_from,), session_id)) = valid_from.zip(session_id) else { return Ok(None) };
+            // With the account's lock: what ends the session ends this token too.
+            let issued_at_ms = self.clock.now_ms().max(valid_from.saturating_mul(1000));
+            sqlx::query_as(concat!(
+                "UPDATE sessions SET updated_at = CASE WHEN updated_at > $3 THEN updated_at ELSE $3 END \
+                 WHERE id = $1 AND user_id = $2 RETURNING ", super::sessions::session_columns!()))
+                .bind(session_id)
+                .bind(id)
+                .bind(issued_at_ms)
+                .fetch_optional(&mut *transaction)
+                .await
+        }.await)
     }
 
-    /// Lets an account sign in, or not. `false`: there is no such account.
+    /// Lets a disabled account sign in again. `false`: there is no such account.
     ///
     /// # Errors
     /// [`StoreError::Database`].
-    pub async fn set_disabled(&self, id: &str, disabled: bool, now_ms: i64) -> Result<bool, StoreError> {
-        let changed = on_pool!(self, pool => sqlx::query(
-            "UPDATE users SET disabled = $2, updated_at = $3 WHERE id = $1")
+    pub async fn enable(&self, id: &str) -> Result<bool, StoreError> {
+        let changed = write!(self, Queue::Writers, transaction => sqlx::query(
+            "UPDATE users SET disabled = FALSE, updated_at = $2 WHERE id = $1")
             .bind(id)
-            .bind(disabled)
-            .bind(now_ms)
-            .execute(pool)
+            .bind(self.clock.now_ms())
+            .execute(&mut *transaction)
             .await
             .map(|done| done.rows_affected()))?;
         Ok(changed > 0)
@@ -226,7 +252,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn users_after(&self, after: &str, limit: i64) -> Result<Vec<User>, StoreError> {
-        on_pool!(self, pool => sqlx::query_as("SELECT * FROM users WHERE id > $1 ORDER BY id LIMIT $2")
+        read!(self, pool => sqlx::query_as(concat!("SELECT ", user_columns!(), " FROM users WHERE id > $1 ORDER BY id LIMIT $2"))
             .bind(after)
             .bind(limit)
             .fetch_all(pool)

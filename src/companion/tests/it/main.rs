@@ -11,6 +11,8 @@ mod credentials;
 mod durability;
 mod faults;
 mod limits;
+mod locks;
+mod model;
 mod pages;
 mod postgres;
 mod setup;

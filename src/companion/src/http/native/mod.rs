@@ -78,7 +78,7 @@ pub fn signed_in_headers(app: &SharedApp, token: &str, session: &Session) -> Hea
     let mut headers = HeaderMap::new();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     // What is left to the end, or the exact lifetime for one that has just begun.
-    let left_ms = session.expires_at.saturating_sub(clock::now_ms()).max(0);
+    let left_ms = session.expires_at.saturating_sub(app.clock.now_ms()).max(0);
     let left_seconds = left_ms.saturating_add(999) / 1000;
     if let Some(cookie) = app.cookie.set(token, session.remember.then_some(left_seconds)) {
         headers.insert(header::SET_COOKIE, cookie);

@@ -6,14 +6,12 @@ use serde::Serialize;
 
 use super::{SessionBody, StatusBody, UserBody};
 use crate::app::SharedApp;
-use crate::clock;
 use crate::http::body::Fields;
 use crate::http::caller;
 use crate::http::native::{already_revoked, cleared};
 use crate::http::problem::Problem;
-use crate::store::Session;
 
-/// The most sessions that are shown or ended one by one.
+/// The most sessions that are shown.
 const MAX_SESSIONS: i64 = 1000;
 
 /// The refusals of a token that will never be good again. A cookie refused for another reason is kept: its key may be on the way
@@ -68,7 +66,7 @@ pub(super) async fn list_sessions(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let caller = app.caller(&headers, false).await?;
-    let sessions = app.store.sessions_of(&caller.user.id, clock::now_ms(), MAX_SESSIONS).await?;
+    let sessions = app.store.sessions_of(&caller.user.id, app.clock.now_ms(), MAX_SESSIONS).await?;
     let body: Vec<SessionBody> = sessions.iter().map(SessionBody::of).collect();
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response())
 }
@@ -113,21 +111,6 @@ pub(super) async fn revoke_other_sessions(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let caller = app.caller(&headers, true).await?;
-    loop {
-        let sessions = app.store.sessions_of(&caller.user.id, clock::now_ms(), MAX_SESSIONS).await?;
-        let others: Vec<(&str, i64)> = sessions
-            .iter()
-            .filter(|session| caller.claims.id() != Some(session.id.as_str()))
-            .map(|session: &Session| (session.id.as_str(), session.expires_at / 1000))
-            .collect();
-        if others.is_empty() {
-            return Ok(Json(StatusBody { status: true }).into_response());
-        }
-        app.store.revoke_tokens(&others).await?;
-    }
-}
-
-/// The session of a caller, where the token stands for one.
-pub(super) async fn session_of(app: &SharedApp, caller: &caller::Caller) -> Result<Option<Session>, Problem> {
-    Ok(app.store.session_by_id(caller.claims.id().unwrap_or_default()).await?)
+    app.store.revoke_other_sessions(&caller.user.id, caller.claims.id().unwrap_or_default()).await?;
+    Ok(Json(StatusBody { status: true }).into_response())
 }

@@ -3,13 +3,13 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 
-use super::{StatusBody, sessions};
+use super::StatusBody;
 use crate::account;
 use crate::app::SharedApp;
-use crate::clock;
 use crate::http::body::Fields;
 use crate::http::native::signed_in_headers;
 use crate::http::problem::Problem;
+use crate::store::Profile;
 
 /// `POST /update-user`: name and picture. The cookie's token is made anew, so that the name in it is right.
 pub(super) async fn update_user(
@@ -32,14 +32,14 @@ pub(super) async fn update_user(
         return Err(Problem::new(StatusCode::BAD_REQUEST, "no_fields_to_update", "No fields to update"));
     }
 
-    let image = changes_image.then_some(image.as_deref());
-    app.store.set_profile(&caller.user.id, name.as_deref(), image, clock::now_ms()).await?;
-    let session = sessions::session_of(&app, &caller).await?;
-    let headers = match session.filter(|_| caller.from_cookie) {
+    let profile = Profile { name: name.as_deref(), image: changes_image.then_some(image.as_deref()) };
+    let session_id = caller.claims.id().filter(|_| caller.from_cookie);
+    let session = app.store.set_profile(&caller.user.id, profile, session_id).await?;
+    let headers = match session {
         Some(session) => {
             let mut user = caller.user;
             user.name = name.unwrap_or(user.name);
-            let token = app.tokens.issue(&user, &session, clock::now_seconds())?;
+            let token = app.tokens.issue(&user, &session)?;
             signed_in_headers(&app, &token, &session)
         }
         None => HeaderMap::new(),
