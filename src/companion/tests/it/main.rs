@@ -15,5 +15,6 @@ mod locks;
 mod model;
 mod pages;
 mod postgres;
+mod schema;
 mod setup;
 mod stores;
