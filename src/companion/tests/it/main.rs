@@ -10,6 +10,7 @@ mod cors;
 mod credentials;
 mod durability;
 mod faults;
+mod housekeeping;
 mod limits;
 mod locks;
 mod model;
