@@ -6,7 +6,6 @@ use axum::http::StatusCode;
 use jwt_gate_token::VerifiedClaims;
 
 use crate::app::App;
-use crate::clock;
 use crate::email::Email;
 use crate::http::body::Fields;
 use crate::http::problem::Problem;

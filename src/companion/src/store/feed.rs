@@ -1,8 +1,8 @@
 //! Revocations in the order in which they happened, page by page.
 
 use super::connect::Queue;
-use super::row::from_row;
 use super::revocations::MARGIN_SECONDS;
+use super::row::from_row;
 use super::sessions::BATCH;
 use super::{Store, StoreError, read, write};
 
