@@ -277,3 +277,21 @@ fn what_has_expired_and_what_a_newer_revocation_covers_is_forgotten() {
     assert_eq!(feed(&companion, "sub"), expected);
     assert_eq!(me(&companion, &bearer(&ada)), 200);
 }
+
+#[test]
+fn a_password_that_was_changed_is_reported_as_changed_even_if_no_session_can_begin() {
+    let directory = TempDir::new().unwrap();
+    let url = sqlite_url(directory.path());
+    let companion = start(&url);
+    let body = json!({"email": "ada@example.com", "password": PASSWORD});
+    let cookie = companion.post("/api/auth/signup", &[], &body).cookie();
+    execute(&url, "CREATE TRIGGER full BEFORE INSERT ON sessions BEGIN SELECT RAISE(ABORT, 'full'); END");
+    let new = json!({"current_password": PASSWORD, "new_password": "another horse"});
+    let headers = [("cookie", cookie.as_str()), ("origin", companion.public.as_str())];
+    let changed = companion.post("/api/auth/change-password", &headers, &new);
+    assert_eq!(changed.status, 204, "{changed:?}");
+    assert!(changed.header("set-cookie").unwrap().contains("Max-Age=0"), "{changed:?}");
+    execute(&url, "DROP TRIGGER full");
+    assert_eq!(companion.sign_in("ada@example.com", PASSWORD).status, 401);
+    assert_eq!(companion.sign_in("ada@example.com", "another horse").status, 200);
+}

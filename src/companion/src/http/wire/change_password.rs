@@ -5,12 +5,13 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::{UserBody, render};
-use crate::account;
+use crate::account::{self, SignedIn};
 use crate::app::SharedApp;
 use crate::http::body::Fields;
 use crate::http::client::Sender;
-use crate::http::native::signed_in_headers;
+use crate::http::native::{cleared, signed_in_headers};
 use crate::http::problem::Problem;
+use crate::store::User;
 
 #[derive(Debug, Serialize)]
 pub(crate) struct ChangedBody {
@@ -57,10 +58,20 @@ async fn wire(
         return Ok(body(None, &caller.user).into_response());
     }
     let changed = app.change_password_everywhere(caller.user, &current, &new, &sender.client).await;
-    let signed_in = app.begin_session(changed.map_err(wrong)?, &sender.client).await?;
-    let signed_in = signed_in.ok_or_else(Problem::overloaded)?;
-    let headers = signed_in_headers(app, &signed_in.token, &signed_in.session);
-    Ok((headers, body(Some(signed_in.token), &signed_in.user)).into_response())
+    let user = changed.map_err(wrong)?;
+    match begin_session(app, user.clone(), &sender).await {
+        Some(signed_in) => {
+            let headers = signed_in_headers(app, &signed_in.token, &signed_in.session);
+            Ok((headers, body(Some(signed_in.token), &signed_in.user)).into_response())
+        }
+        None => Ok((cleared(app), body(None, &user)).into_response()),
+    }
+}
+
+/// A session after the password was changed. `None` if none can begin: that is no reason to report the change as
+/// failed, because a second try would be refused for its old password.
+async fn begin_session(app: &SharedApp, user: User, sender: &Sender) -> Option<SignedIn> {
+    app.begin_session(user, &sender.client).await.ok().flatten()
 }
 
 /// Ends every session, the caller's too; a caller with a cookie gets one for a new session.
@@ -77,8 +88,10 @@ async fn native(
     let from_cookie = caller.from_cookie;
     let user = app.change_password_everywhere(caller.user, &current, &new, &sender.client).await?;
     let headers = if from_cookie {
-        let signed_in = app.begin_session(user, &sender.client).await?.ok_or_else(Problem::overloaded)?;
-        signed_in_headers(app, &signed_in.token, &signed_in.session)
+        match begin_session(app, user, &sender).await {
+            Some(signed_in) => signed_in_headers(app, &signed_in.token, &signed_in.session),
+            None => cleared(app),
+        }
     } else {
         HeaderMap::new()
     };
