@@ -8,8 +8,8 @@ app = FastAPI()
 
 
 @app.get("/whoami")
-def whoami(x_user_id: Annotated[str, Header()], x_user_email: Annotated[str | None, Header()] = None):
-    return {"id": x_user_id, "email": x_user_email}
+def whoami(x_user_id: Annotated[str, Header()], x_user_name: Annotated[str | None, Header()] = None):
+    return {"id": x_user_id, "name": x_user_name}
 
 
 @app.get("/")

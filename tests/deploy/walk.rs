@@ -58,7 +58,7 @@ pub(crate) fn sign_up_to_sign_out(port: u16) -> Person {
 
     let token = token(&signed_in);
     let who = whoami().bearer(&token).header("x-user-id", "root").send(port);
-    assert_eq!(who.json(), json!({"id": id, "email": "ada@example.com"}), "{who:?}");
+    assert_eq!(who.json(), json!({"id": id, "name": "Ada"}), "{who:?}");
     let cookie = signed_up.header("set-cookie").expect("a cookie");
     let pair = cookie.split(';').next().expect("a pair");
     let who = whoami().header("cookie", pair).send(port);

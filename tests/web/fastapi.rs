@@ -15,7 +15,7 @@ fn a_fastapi_application_without_jwt_code_knows_who_calls() {
     let envoy = front(shipped_gate(), &["/api/auth/"], companion.public_port(), backend.port);
     let shown = envoy.shown_on_failure();
     let port = shown.port("site");
-    let account = json!({"email": "ada@example.com", "password": "correct horse battery"});
+    let account = json!({"email": "ada@example.com", "password": "correct horse battery", "name": "Ada"});
     let signed_up = Request::new("POST", "/api/auth/signup")
         .header("content-type", "application/json")
         .body(account.to_string())
@@ -25,7 +25,7 @@ fn a_fastapi_application_without_jwt_code_knows_who_calls() {
     let id = signed_up.json()["user"]["id"].clone();
 
     let whoami = Request::get("/whoami").bearer(&token).header("x_user_id", "root").send(port);
-    assert_eq!(whoami.json(), json!({"id": id, "email": "ada@example.com"}), "{}", backend.log());
+    assert_eq!(whoami.json(), json!({"id": id, "name": "Ada"}), "{}", backend.log());
     let spoofed = Request::get("/whoami").bearer(&token).header("x-user-id", "root").send(port);
     assert_eq!(spoofed.json()["id"], id);
     Request::get("/whoami").header("x-user-id", "root").send(port).assert_denied(401, "missing_token");

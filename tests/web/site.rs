@@ -15,12 +15,20 @@ pub(crate) fn repository() -> PathBuf {
 /// The gate's configuration in `envoy/envoy.yaml`, as it is shipped.
 pub(crate) fn shipped_gate() -> Value {
     let text = fs::read_to_string(repository().join("envoy/envoy.yaml")).expect("envoy.yaml is there");
-    let document: Value = serde_saphyr::from_str(&text).expect("envoy.yaml is YAML");
+    gate_of(&serde_saphyr::from_str(&text).expect("envoy.yaml is YAML"))
+}
+
+/// The gate's configuration in a bootstrap like `envoy/envoy.yaml`.
+pub(crate) fn gate_of(document: &Value) -> Value {
     let hcm = &document["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"];
     let gate =
         hcm["http_filters"].as_array().and_then(|filters| filters.iter().find(|f| f["name"] == "jwt_gate"));
-    let mut gate =
-        gate.expect("the gate is in it")["typed_config"]["config"]["configuration"]["value"].clone();
+    without_revocation(
+        gate.expect("the gate is in it")["typed_config"]["config"]["configuration"]["value"].clone(),
+    )
+}
+
+pub(crate) fn without_revocation(mut gate: Value) -> Value {
     // These sites' Envoys know no cluster of its name; another test follows the feed.
     if let Some(members) = gate.as_object_mut() {
         members.remove("revocation");

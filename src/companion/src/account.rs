@@ -44,6 +44,8 @@ pub struct SignUp {
     pub image: Option<String>,
 }
 
+/// The most sessions that an account has; signing in once more ends the oldest.
+pub const MAX_SESSIONS: usize = 100;
 /// How often a sign-in begins anew when the account changes under it.
 const ATTEMPTS: usize = 3;
 /// The longest wait for the second in which new tokens are good again.
@@ -113,12 +115,31 @@ impl App {
                 return Err(Problem::account_disabled());
             }
             let Some(signed_in) = self.begin_session(user, client).await? else { continue };
+            self.end_oldest_sessions(&signed_in.user.id).await;
             if let Verdict::RightButWeak(better) = verdict {
                 self.strengthen(&signed_in.user, &better).await;
             }
             return Ok(signed_in);
         }
         Err(Problem::overloaded())
+    }
+
+    /// Ends the oldest sessions of an account that has more than [`MAX_SESSIONS`]: each is a row, and a line in every gate's list once
+    /// it is ended. The new session has begun, so a failure is no reason to refuse it: the next sign-in tries again.
+    async fn end_oldest_sessions(&self, user_id: &str) {
+        let limit = i64::try_from(MAX_SESSIONS).unwrap_or(i64::MAX).saturating_mul(2);
+        let ended = async {
+            let sessions = self.store.sessions_of(user_id, self.clock.now_ms(), limit).await?;
+            let oldest: Vec<(&str, i64)> = sessions
+                .iter()
+                .skip(MAX_SESSIONS)
+                .map(|session| (session.id.as_str(), session.expires_at / 1000))
+                .collect();
+            if oldest.is_empty() { Ok(()) } else { self.store.revoke_tokens(&oldest).await }
+        };
+        if let Err(error) = ended.await {
+            tracing::warn!(%error, "the oldest sessions of an account could not be ended");
+        }
     }
 
     /// Writes a better hash of the password. The session has begun, so a failure is no reason to refuse it: the
@@ -276,7 +297,7 @@ pub fn read_email(fields: &mut Fields, field: &'static str) -> Option<Email> {
 
 /// Reads a password that somebody chooses.
 pub fn read_new_password(fields: &mut Fields, field: &'static str) -> String {
-    let password = fields.required(field);
+    let password = password::normal(&fields.required(field));
     if let Err(unacceptable) = password::check_acceptable(&password) {
         let (code, detail) = describe(unacceptable);
         fields.reject(field, code, detail);

@@ -48,5 +48,20 @@ pub fn keyring_from_environment() -> Result<Keyring, String> {
     };
     let secrets = variable("BETTER_AUTH_SECRETS")?;
     let secret = variable("BETTER_AUTH_SECRET")?;
+    for (name, value) in [("BETTER_AUTH_SECRETS", &secrets), ("BETTER_AUTH_SECRET", &secret)] {
+        if value.as_ref().is_some_and(|value| has_white_space_around_a_secret(value)) {
+            tracing::warn!(
+                "{name} has white space around a secret; it is no part of it, here and at the gate"
+            );
+        }
+    }
     Keyring::from_environment(secrets.as_deref(), secret.as_deref()).map_err(|error| error.to_string())
+}
+
+/// Whether there is white space around the value, or around a secret of a list.
+fn has_white_space_around_a_secret(value: &str) -> bool {
+    let trimmed = |text: &str| text.trim().len() != text.len();
+    !value.trim().is_empty()
+        && (trimmed(value)
+            || value.split(',').any(|entry| entry.split_once(':').is_some_and(|(_, secret)| trimmed(secret))))
 }

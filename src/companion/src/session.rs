@@ -105,6 +105,8 @@ impl TokenMaker {
         claims.insert("exp".into(), json!(session.expires_at / 1000));
         claims.insert("jti".into(), json!(session.id));
         claims.insert("email".into(), json!(user.email));
+        // Nobody has proven that the address is theirs.
+        claims.insert("email_verified".into(), json!(false));
         // A gate makes a header of it, and white space at its ends would not arrive.
         claims.insert("name".into(), Value::String(user.name.trim().to_owned()));
         issue(&self.keyring, &claims).map_err(|error| {

@@ -31,7 +31,7 @@ pub struct ServeOptions {
     pub token: TokenOptions,
 
     /// The bcrypt cost of new hashes; older ones with a lower cost are replaced at the next sign-in.
-    #[arg(long, env = "JWT_GATE_BCRYPT_COST", default_value_t = 12, value_parser = clap::value_parser!(u32).range(4..=31))]
+    #[arg(long, env = "JWT_GATE_BCRYPT_COST", default_value_t = 12, value_parser = clap::value_parser!(u32).range(4..=16))]
     pub bcrypt_cost: u32,
 
     /// Threads that do nothing but bcrypt. 0: one for each processor.

@@ -35,7 +35,7 @@ fn from_sources(
     for (index, source) in sources.iter().enumerate() {
         let field = format!("{field}[{index}]");
         match (&source.env, &source.inline) {
-            (Some(name), None) => match environment(name).filter(|value| !value.is_empty()) {
+            (Some(name), None) => match environment(name).filter(|value| !value.trim().is_empty()) {
                 Some(_) if name.ends_with("SECRETS") && !matches!(source.encoding, SecretEncoding::Utf8) => {
                     let message =
                         "has no effect on a rotation list: its secrets are used as they are written";

@@ -79,7 +79,7 @@ impl Keyring {
             Some(list) if !list.trim().is_empty() => parse_versioned_secrets(list)?,
             _ => Vec::new(),
         };
-        if let Some(text) = better_auth_secret.filter(|text| !text.is_empty()) {
+        if let Some(text) = better_auth_secret.filter(|text| !text.trim().is_empty()) {
             let position = secrets.len().saturating_add(1);
             secrets.push(Secret::from_utf8(text).map_err(|error| KeyringError::Secret(position, error))?);
         }

@@ -69,12 +69,12 @@ impl Secret {
         Ok(Self { mac: Mac::new(bytes), key, kid })
     }
 
-    /// A secret whose bytes are those of `text`.
+    /// A secret whose bytes are those of `text`. White space around it, such as the line break at the end of a file, is no part of it.
     ///
     /// # Errors
     /// As [`Secret::from_bytes`].
     pub fn from_utf8(text: &str) -> Result<Self, SecretError> {
-        Self::from_bytes(text.as_bytes())
+        Self::from_bytes(text.trim().as_bytes())
     }
 
     /// A secret written in `encoding`.
@@ -83,6 +83,7 @@ impl Secret {
     /// As [`Secret::from_bytes`], or [`SecretError::Encoding`].
     pub fn from_encoded(text: &str, encoding: Encoding) -> Result<Self, SecretError> {
         let wrong = SecretError::Encoding(encoding);
+        let text = text.trim();
         match encoding {
             Encoding::Utf8 => Self::from_utf8(text),
             Encoding::Base64Url => Self::from_bytes(&base64url::decode(text.as_bytes()).ok_or(wrong)?),

@@ -35,7 +35,7 @@ assert.ok(jar.has("better-auth.session_data"));
 
 const answer = await whoami({ "x-user-id": "root" });
 assert.equal(answer.status, 200);
-assert.deepEqual(await answer.json(), { id: data.user.id, email: "ada@example.com" });
+assert.deepEqual(await answer.json(), { id: data.user.id, name: "Ada" });
 assert.equal((await client.getSession()).data.user.id, data.user.id);
 
 const token = jar.get("better-auth.session_data");

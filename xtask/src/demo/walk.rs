@@ -328,7 +328,7 @@ impl Walk<'_> {
             received(answer, "x-user-id") == [session.user_id.as_str()],
             "x-user-id is Ada's id, once",
         )?;
-        self.expect(received(answer, "x-user-email") == [EMAIL], "x-user-email is Ada's")?;
+        self.expect(received(answer, "x-user-name") == [NAME], "x-user-name is Ada's")?;
         self.expect(!answer.body.contains(&session.token), "the backend saw no token")
     }
 }

@@ -105,6 +105,10 @@ async fn build(options: &ServeOptions) -> Result<App, String> {
     let store = Store::open(&options.store.database_url, options.store.database_connections)
         .await
         .map_err(|error| error.to_string())?;
+    // A wrong password takes as long as for the account with the most costly hash, so nobody can be told apart by it.
+    if let Some(cost) = store.highest_cost().await.map_err(|error| error.to_string())? {
+        passwords.expect_cost(cost);
+    }
     Ok(App {
         store,
         tokens: TokenMaker::new(keyring, options.token.clone()),

@@ -9,7 +9,7 @@ use crate::account;
 use crate::clock;
 use crate::email::Email;
 use crate::id;
-use crate::password;
+use crate::password::{self, StoredHash};
 use crate::settings::StoreOptions;
 use crate::store::{NewUser, RevokeUser, Store, User};
 
@@ -53,7 +53,7 @@ pub(super) struct Create {
     #[arg(long, env = "JWT_GATE_USER_NAME", default_value = "")]
     name: String,
     /// The bcrypt cost of the hash.
-    #[arg(long, env = "JWT_GATE_BCRYPT_COST", default_value_t = 12, value_parser = clap::value_parser!(u32).range(4..=31))]
+    #[arg(long, env = "JWT_GATE_BCRYPT_COST", default_value_t = 12, value_parser = clap::value_parser!(u32).range(4..=16))]
     bcrypt_cost: u32,
 }
 
@@ -149,8 +149,8 @@ impl Create {
     async fn run(self) -> Result<(), String> {
         let mut password = String::new();
         std::io::stdin().lock().read_line(&mut password).map_err(|error| format!("stdin: {error}"))?;
-        let password = password.trim_end_matches(['\r', '\n']);
-        if let Err(unacceptable) = password::check_acceptable(password) {
+        let password = password::normal(password.trim_end_matches(['\r', '\n']));
+        if let Err(unacceptable) = password::check_acceptable(&password) {
             return Err(account::describe(unacceptable).1.to_owned());
         }
         let hash = bcrypt::hash(password, self.bcrypt_cost).map_err(|error| error.to_string())?;
@@ -227,10 +227,9 @@ impl Import {
             // The parser's message may quote the line; the position is enough.
             let account: ImportLine = serde_json::from_str(&line)
                 .map_err(|error| format!("line {number}, column {}: not such an object", error.column()))?;
-            if password::stored_cost(&account.password_hash).is_none() {
-                return Err(format!("line {number}: password_hash is not a bcrypt hash"));
-            }
-            match insert(&store, &account.email, account.name, account.password_hash).await {
+            let hash = StoredHash::parse(&account.password_hash)
+                .map_err(|unusable| format!("line {number}: password_hash: {unusable}"))?;
+            match insert(&store, &account.email, account.name, hash.text).await {
                 Ok(Some(_)) => imported += 1,
                 Ok(None) => known += 1,
                 Err(error) => return Err(format!("line {number}: {error}")),

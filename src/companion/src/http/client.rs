@@ -30,8 +30,24 @@ impl FromRequestParts<SharedApp> for Sender {
 
     async fn from_request_parts(parts: &mut Parts, app: &SharedApp) -> Result<Self, Infallible> {
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map_or_else(unknown_peer, |info| info.0);
+        warn_of_https_without_public_url(&parts.headers, app);
         let address = address(&parts.headers, peer, app.trusted_hops);
         Ok(Self { client: describe(&parts.headers, address) })
+    }
+}
+
+/// Behind a proxy that ends TLS the companion takes the site for one by http, and its cookie is not Secure.
+fn warn_of_https_without_public_url(headers: &HeaderMap, app: &SharedApp) {
+    let https =
+        headers.get("x-forwarded-proto").is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"https"));
+    if https && !app.origins.has_public() {
+        static WARNED: Once = Once::new();
+        WARNED.call_once(|| {
+            tracing::warn!(
+                "people come by https (X-Forwarded-Proto), but --public-url is not set: the session cookie is not Secure and has \
+                 no __Host- prefix; set --public-url to the address in their browsers"
+            );
+        });
     }
 }
 

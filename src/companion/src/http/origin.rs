@@ -21,6 +21,11 @@ impl TrustedOrigins {
         Self { public: site.public_url.as_ref().map(origin), others: site.trusted_origins.clone() }
     }
 
+    /// Whether the public URL is known.
+    pub fn has_public(&self) -> bool {
+        self.public.is_some()
+    }
+
     /// Whether there are origins other than the public one, whose browsers ask for CORS.
     pub fn has_others(&self) -> bool {
         !self.others.is_empty()

@@ -5,6 +5,7 @@
 use std::fmt;
 
 mod connect;
+mod costs;
 mod feed;
 mod migrations;
 mod revocations;

@@ -32,7 +32,8 @@ fn the_token_holds_the_claims_that_the_contract_names() {
     let token = companion.sign_up("ada@example.com")["token"].as_str().unwrap().to_owned();
     let claims = companion.post("/api/auth/verify", &[], &json!({"token": token})).json()["claims"].clone();
     let members: Vec<_> = claims.as_object().unwrap().keys().map(String::as_str).collect();
-    assert_eq!(members, ["aud", "email", "exp", "iat", "iss", "jti", "name", "sub"]);
+    assert_eq!(members, ["aud", "email", "email_verified", "exp", "iat", "iss", "jti", "name", "sub"]);
+    assert_eq!(claims["email_verified"], false, "nobody has proven it");
     assert_eq!((&claims["iss"], &claims["aud"]), (&json!("me"), &json!("api")));
     assert_eq!(claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap(), 60);
 }
@@ -154,5 +155,90 @@ fn neither_password_nor_token_nor_secret_is_ever_logged() {
     let signature = token.rsplit('.').next().unwrap();
     for secret in [PASSWORD, "wrong horse battery", crate::companion::SECRET, signature, "$2b$"] {
         assert!(!log.contains(secret), "{secret} is in the log");
+    }
+}
+
+#[test]
+fn a_password_is_the_same_however_the_keyboard_composes_it() {
+    let companion = Companion::start(&[]);
+    for (number, [chosen, typed]) in
+        [["p\u{e4}ssword", "pa\u{308}ssword"], ["pa\u{308}ssword", "p\u{e4}ssword"]].into_iter().enumerate()
+    {
+        let email = format!("ada{number}@example.com");
+        let body = json!({"email": email, "password": chosen});
+        assert_eq!(companion.post("/api/auth/signup", &[], &body).status, 201);
+        assert_eq!(companion.sign_in(&email, typed).status, 200);
+        assert_eq!(companion.sign_in(&email, chosen).status, 200);
+        assert_eq!(companion.sign_in(&email, "password").status, 401);
+    }
+}
+
+#[test]
+fn hashes_with_spare_bits_are_repaired_and_costly_ones_refused_at_import() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let url = crate::companion::sqlite_url(directory.path());
+    let import = |hash: &str| {
+        let line = json!({"email": "old@example.com", "name": "Old", "password_hash": hash}).to_string();
+        let file = directory.path().join("line");
+        std::fs::write(&file, line).unwrap();
+        crate::companion::program()
+            .args(["users", "import"])
+            .env("DATABASE_URL", &url)
+            .stdin(std::fs::File::open(file).unwrap())
+            .output()
+            .unwrap()
+    };
+    // As passlib's issue 25 shows one; the 22nd character of the salt has bits that mean nothing.
+    let odd = "$2a$12$oaQbBqq8JnSM1NHRPQGXORm4GCUMqp7meTnkft4zgSnrbhoKdDV0C";
+    let costly = odd.replace("$12$", "$31$");
+    let refused = import(&costly);
+    assert!(!refused.status.success());
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains("line 1") && said.contains("cost is 31"), "{said}");
+    assert!(import(odd).status.success());
+    let companion = Companion::start_with(&url, &[], &[]);
+    assert_eq!(companion.sign_in("old@example.com", "wrong horse").status, 401, "not 500");
+}
+
+#[test]
+fn the_gates_polls_and_probes_are_no_lines_at_info_and_https_without_a_public_url_is_one_warning() {
+    let mut companion = Companion::start(&[]);
+    for path in ["/healthz", "/readyz", "/metrics"] {
+        let url = format!("{}{path}", companion.private);
+        assert_eq!(crate::companion::call("GET", &url, &[], None).status, 200);
+    }
+    let feed =
+        crate::companion::call("GET", &format!("{}/internal/revocations", companion.private), &[], None);
+    assert_eq!(feed.status, 401);
+    for _ in 0..2 {
+        let body = json!({"email": "ada@example.com", "password": PASSWORD});
+        companion.post("/api/auth/signin", &[("x-forwarded-proto", "https")], &body);
+    }
+    assert!(companion.terminate());
+    let log = companion.log();
+    assert!(!log.contains("/healthz") && !log.contains("/readyz") && !log.contains("/metrics"), "{log}");
+    assert!(log.contains("/internal/revocations"), "a refusal is told: {log}");
+    assert_eq!(log.matches("--public-url is not set").count(), 1, "{log}");
+}
+
+#[test]
+fn white_space_around_a_secret_means_the_same_in_every_form_and_is_said_at_start() {
+    let plain = Companion::start(&[]).kid.clone();
+    let directory = tempfile::TempDir::new().unwrap();
+    let secret = "a secret for tests; 32 bytes or more";
+    let reference = {
+        let url = crate::companion::sqlite_url(directory.path());
+        Companion::start_with(&url, &[], &[("BETTER_AUTH_SECRET", secret)]).kid.clone()
+    };
+    assert_ne!(plain, reference);
+    let with_break = format!("{secret}\n");
+    let listed = format!("2: {secret} ");
+    for environment in [("BETTER_AUTH_SECRET", &with_break), ("BETTER_AUTH_SECRETS", &listed)] {
+        let url = crate::companion::sqlite_url(directory.path());
+        let mut companion = Companion::start_with(&url, &[], &[(environment.0, environment.1)]);
+        assert_eq!(companion.kid, reference, "{}", environment.0);
+        assert!(companion.terminate());
+        let log = companion.log();
+        assert!(log.contains("white space around a secret") && !log.contains(secret), "{log}");
     }
 }

@@ -132,6 +132,21 @@ fn a_right_password_is_bounded_for_its_account_and_for_its_address() {
 }
 
 #[test]
+fn an_account_has_a_bounded_number_of_sessions_and_the_oldest_ends() {
+    let companion = Companion::start(&["--throttle-address", "0", "--throttle-account", "0"]);
+    companion.sign_up("ada@example.com");
+    let tokens: Vec<String> = (0..105)
+        .map(|_| companion.sign_in("ada@example.com", PASSWORD).json()["token"].as_str().unwrap().to_owned())
+        .collect();
+    let bearer = |token: &String| format!("Bearer {token}");
+    let newest = bearer(&tokens[104]);
+    let sessions = companion.get("/api/auth/list-sessions", &[("authorization", &newest)]).json();
+    assert_eq!(sessions.as_array().unwrap().len(), 100);
+    let me = |token| companion.get("/api/auth/me", &[("authorization", &bearer(token))]);
+    assert_eq!((me(&tokens[0]).code(), me(&tokens[104]).status), ("revoked".to_owned(), 200));
+}
+
+#[test]
 fn an_attempt_that_was_told_to_come_back_does_not_count() {
     // A hash takes some 100 ms, and one at a time is worked on.
     let flags = ["--bcrypt-threads", "1", "--bcrypt-queue", "1"];
