@@ -389,6 +389,8 @@ impl Model {
         let right = |password: &String| self.password.as_ref() == Some(password);
         match (&event.call, &event.outcome) {
             (_, Outcome::Unknown) => None,
+            // The client had no token yet, though the account may be there: it is told of its token last.
+            (_, Outcome::Refused("missing_token")) => Some(next),
             (Call::SignUp(password), Outcome::Token(token)) => {
                 next.password = Some(password.clone());
                 next.alive.push(sessions[*token]);
