@@ -153,6 +153,15 @@ impl Gate {
         self.providers.iter().map(|provider| (provider.name(), provider.keyring().kids().collect()))
     }
 
+    /// For each provider: its name, the environment variables that its secrets come from, and a warning for each secret that
+    /// a rotation left behind.
+    pub fn secret_notes(&self) -> impl Iterator<Item = (&str, Option<String>, Vec<String>)> {
+        self.providers.iter().map(|provider| {
+            let (read, left_over) = provider.notes();
+            (provider.name(), read, left_over)
+        })
+    }
+
     /// The revocation list, where there is one.
     #[must_use]
     pub fn watch(&self) -> Option<&Watch> {

@@ -125,6 +125,12 @@ impl RootContext for Root {
                 for (provider, kids) in gate.key_ids() {
                     info!("jwt-gate: provider {provider} verifies with kid {}", kids.join(", "));
                 }
+                for (provider, read, left_over) in gate.secret_notes() {
+                    if let Some(read) = read {
+                        info!("jwt-gate: provider {provider} reads its secrets from {read}");
+                    }
+                    left_over.iter().for_each(|line| warn!("jwt-gate: {line}"));
+                }
                 let metrics = Metrics::define(&gate);
                 let first_tick = if gate.watch().is_some() { FIRST_CALL } else { FLUSH_INTERVAL };
                 let _ = hostcalls::set_tick_period(first_tick);

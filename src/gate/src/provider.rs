@@ -15,7 +15,7 @@ use crate::policy::{Condition, TextMatcher, Unmet, asked_claims, referenced};
 use crate::printable::{is_unprintable, printable_json};
 use crate::request::Request;
 use crate::revocation::{Revocable, Watch};
-use crate::secrets::{Environment, keyring};
+use crate::secrets::{Environment, Origin, keyring, notes, origins};
 
 /// The most tokens that may be remembered. With tokens of the usual size it is more than Envoy's memory for a VM.
 const MAX_CACHE_ENTRIES: u32 = 1 << 20;
@@ -39,6 +39,7 @@ pub(crate) struct Provider {
     /// The claims that `required_claims` look at.
     required_names: Vec<String>,
     filter_state_key: Option<String>,
+    origins: Vec<Origin>,
     /// The claims that rules ask for.
     asked_claims: Vec<String>,
     /// Whether tokens can be revoked.
@@ -118,6 +119,7 @@ impl Provider {
             ));
         }
         Ok(Self {
+            origins: origins(&config.secrets, environment),
             keyring: keyring(&config.secrets, config.local_jwks.as_ref(), environment, &field)?,
             expectations: Expectations {
                 issuer: config.issuer,
@@ -154,6 +156,11 @@ impl Provider {
 
     pub(crate) fn keyring(&self) -> &Keyring {
         &self.keyring
+    }
+
+    /// What the log says at start of where the secrets come from, and of secrets that a rotation left behind.
+    pub(crate) fn notes(&self) -> (Option<String>, Vec<String>) {
+        notes(&self.origins)
     }
 
     pub(crate) fn locations(&self) -> &Locations {

@@ -83,6 +83,51 @@ fn from_sources(
     })
 }
 
+/// An environment variable that secrets came from.
+#[derive(Debug)]
+pub(crate) struct Origin {
+    variable: String,
+    kids: Vec<String>,
+    is_list: bool,
+}
+
+/// The variables from which the secrets of `sources` come; those that are not set are left out.
+pub(crate) fn origins(sources: &[SecretSource], environment: Environment<'_>) -> Vec<Origin> {
+    let origin = |source: &SecretSource| {
+        let variable = source.env.clone()?;
+        let value = environment(&variable).filter(|value| !value.trim().is_empty())?;
+        let is_list = variable.ends_with("SECRETS");
+        let secrets = if is_list {
+            parse_versioned_secrets(&value).ok()?
+        } else {
+            vec![Secret::from_encoded(&value, encoding(source.encoding)).ok()?]
+        };
+        let kids = secrets.iter().map(|secret| secret.kid().to_owned()).collect();
+        Some(Origin { variable, kids, is_list })
+    };
+    sources.iter().filter_map(origin).collect()
+}
+
+/// What an operator should know of where secrets come from: a line for the log, and one for each secret that was left behind
+/// by a rotation.
+pub(crate) fn notes(origins: &[Origin]) -> (Option<String>, Vec<String>) {
+    let read = |Origin { variable, kids, .. }: &Origin| format!("${variable} (kid {})", kids.join(", "));
+    let read: Vec<String> = origins.iter().map(read).collect();
+    let list = origins.iter().find(|origin| origin.is_list);
+    let left_over = origins.iter().filter(|origin| !origin.is_list).flat_map(|origin| {
+        let old = origin.kids.iter().filter(|kid| list.is_some_and(|list| !list.kids.contains(kid)));
+        let list = list.map(|list| list.variable.as_str()).unwrap_or_default();
+        old.map(move |kid| {
+            let variable = &origin.variable;
+            format!(
+                "{variable} is set beside {list} and is not in that list, so tokens of an old secret (kid {kid}) are still \
+                 accepted: remove it"
+            )
+        })
+    });
+    ((!read.is_empty()).then(|| read.join(" and ")), left_over.collect())
+}
+
 /// A JWK set (RFC 7517 §5) in which every key is one that HS256 can use: tokens of any other would be
 /// refused, and better now than one by one.
 fn from_jwks(jwks: &LocalJwks, field: &str) -> Result<Keyring, ConfigError> {
@@ -157,6 +202,37 @@ mod tests {
         let environment = [("BETTER_AUTH_SECRETS", list.as_str()), ("BETTER_AUTH_SECRET", GOOD)];
         assert_eq!(read(&both, &environment).unwrap().len(), 3);
         assert_eq!(read(&both, &environment[1..]).unwrap(), [Secret::from_utf8(GOOD).unwrap().kid()]);
+    }
+
+    #[test]
+    fn an_old_secret_that_was_left_beside_the_list_is_told() {
+        let sources =
+            [r#"{"env": "A_SECRETS", "optional": true}"#, r#"{"env": "A_SECRET", "optional": true}"#]
+                .map(source);
+        let notes_of = |environment: &[(&str, &str)]| {
+            let variable = |name: &str| {
+                environment.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+            };
+            notes(&origins(&sources, &variable))
+        };
+        let kid = |text: &str| Secret::from_utf8(text).unwrap().kid().to_owned();
+        let (old, new) = (GOOD.to_owned(), format!("new-{GOOD}"));
+        let list = format!("2:{new}");
+        let (read, left_over) = notes_of(&[("A_SECRETS", &list), ("A_SECRET", &old)]);
+        assert_eq!(read, Some(format!("$A_SECRETS (kid {}) and $A_SECRET (kid {})", kid(&new), kid(&old))));
+        assert_eq!(left_over.len(), 1);
+        assert!(
+            left_over.iter().all(|line| line.contains(&kid(&old)) && !line.contains(GOOD)),
+            "{left_over:?}"
+        );
+        let both = format!("2:{new},1:{old}");
+        assert_eq!(
+            notes_of(&[("A_SECRETS", &both), ("A_SECRET", &old)]).1,
+            [""; 0],
+            "it is still in the list"
+        );
+        assert_eq!(notes_of(&[("A_SECRET", &old)]).1, [""; 0]);
+        assert_eq!(notes_of(&[]), (None, Vec::new()));
     }
 
     #[test]
