@@ -5,6 +5,7 @@
 //! `JWT_GATE_DIFFERENTIAL_REQUESTS` and `JWT_GATE_DIFFERENTIAL_SEED` choose how many requests and which;
 //! `JWT_GATE_WRITE_DOCS=1` writes the table into `docs/differential.md`.
 
+mod configurations;
 mod differences;
 mod draft;
 mod mutations;

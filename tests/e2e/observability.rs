@@ -16,6 +16,15 @@ pub(crate) fn listeners() -> Vec<Listener> {
         Listener::gated("logged", logged.clone()).access_log(ACCESS_LOG),
         Listener::gated("counted", with(app(), json!({"stat_prefix": "e2e_counted"}))),
         Listener::gated("rbac", logged).after(rbac()),
+        Listener::gated("default-log", every_place()).set(
+            "access_log",
+            json!([{
+                "name": "stdout",
+                "typed_config": {
+                    "@type": "type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog",
+                },
+            }]),
+        ),
     ]
 }
 
@@ -34,6 +43,23 @@ fn rbac() -> Value {
             }}},
         },
     })
+}
+
+/// Two providers whose tokens may be in the query.
+fn every_place() -> Value {
+    let provider = |issuer: &str, parameter: &str| {
+        let places = json!({"from_headers": [], "from_cookies": [], "from_params": [parameter]});
+        with(
+            with(provider(), places),
+            json!({"issuer": issuer, "claim_to_headers": [], "forward_payload_header": ""}),
+        )
+    };
+    with(
+        app(),
+        json!({
+            "providers": {"app": provider("jwt-gate", "access_token"), "ops": provider("ops", "ops_token")},
+        }),
+    )
 }
 
 fn line(tag: &str) -> String {
@@ -75,6 +101,36 @@ fn an_access_log_shows_who_called_and_why_not_and_never_a_token() {
     for secret in [&token, &bad, forge::SECRET, forge::OTHER_SECRET] {
         assert!(!log.contains(secret), "the log holds a token or a secret");
         assert!(!log.contains(secret.rsplit('.').next().unwrap()), "the log holds a signature");
+    }
+}
+
+#[test]
+fn envoys_default_access_log_prints_no_token_of_a_refused_request() {
+    let port = envoy().port("default-log");
+    let good = forge::token("user_log", json!({}));
+    let expired = forge::token("user_log", json!({"exp": 1}));
+    let ops = forge::token("ops_log", json!({"iss": "ops"}));
+    let refused = [
+        (format!("/admin/default-log-1?a=b&access_token={good}"), 403),
+        (format!("/none/default-log-2?access_token={good}&c=d"), 403),
+        (format!("/api/default-log-3?access_token={expired}"), 401),
+        (format!("/api/default-log-4?ops_token={ops}"), 401),
+        (format!("/admin/default-log-5?ops_token={ops}&access_token={good}"), 403),
+        (format!("/api/default-log-6?access_token={good}&access_token={expired}"), 401),
+        (format!("/admin/default-log-7?%61ccess_token={good}"), 403),
+    ];
+    for (number, (path, status)) in (1..).zip(&refused) {
+        assert_eq!(Request::get(path).send(port).status, *status, "{path}");
+        let lines = envoy().log_lines(&format!("default-log-{number}"));
+        assert!(!lines.is_empty(), "{path} is not in the log");
+    }
+    // The rest of the query is still there to be read.
+    assert!(envoy().log_lines("default-log-1").iter().any(|line| line.contains("?a=b")));
+    let log = envoy().log();
+    for token in [&good, &expired, &ops] {
+        let signature = token.rsplit('.').next().expect("a signature");
+        let printed: Vec<_> = log.lines().filter(|line| line.contains(signature)).collect();
+        assert!(printed.is_empty(), "{printed:#?}");
     }
 }
 
