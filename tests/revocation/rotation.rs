@@ -81,7 +81,14 @@ fn rotate(delivery: Delivery) {
     let titles: Vec<_> = steps.iter().map(|step| step.title.as_str()).collect();
     assert_eq!(
         titles,
-        ["Make the new secret", "Add it behind the old one", "Promote it", "Wait", "Drop the old one"],
+        [
+            "Make the new secret",
+            "Add it behind the old one",
+            "Promote it",
+            "Wait",
+            "Drop the old one",
+            "Make sure that it is gone"
+        ],
         "the test knows each step of the runbook"
     );
     let first = format!("1:{OLD}");

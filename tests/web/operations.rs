@@ -134,3 +134,152 @@ fn under_https_the_gate_and_the_companion_take_the_cookie_of_the_host_and_no_oth
         }
     }
 }
+
+/// A site as it should be, for `doctor` to find nothing; then with one thing wrong.
+struct Case {
+    gate: Value,
+    listener: fn(Listener) -> Listener,
+    /// `vm_config.environment_variables`
+    vm_environment: Value,
+    /// The port of the cluster `companion_private`.
+    private_port: u16,
+    /// What the companion and `doctor` are told beside the defaults.
+    flags: &'static [&'static str],
+}
+
+impl Case {
+    fn good(companion: &Companion) -> Self {
+        let mut gate = shipped_gate();
+        gate["revocation"] = json!({"cluster": "companion_private"});
+        Self {
+            gate,
+            listener: |listener| listener,
+            vm_environment: json!({"key_values": {"BETTER_AUTH_SECRET": forge::SECRET}}),
+            private_port: companion.private_port(),
+            flags: &[],
+        }
+    }
+
+    /// Asks `doctor` until it says `expected`; the gate takes a moment to ask for revocations, and to count.
+    fn doctor_says(self, companion: &Companion, expected: &str) -> (bool, String) {
+        let routes = json!([
+            {"match": {"prefix": "/api/auth/"}, "route": {"cluster": "companion"}},
+            {"match": {"prefix": "/"}, "route": {"cluster": "companion"}},
+        ]);
+        let listener = (self.listener)(Listener::gated("site", self.gate).normalised().routes(routes));
+        let envoy = Spec::new()
+            .discovered()
+            .vm_environment(self.vm_environment)
+            .cluster("companion", companion.public_port())
+            .cluster("companion_private", self.private_port)
+            .listener(listener)
+            .start();
+        let listens =
+            [companion.public_port(), companion.private_port()].map(|port| format!("127.0.0.1:{port}"));
+        let mut arguments = vec!["doctor".to_owned(), "--envoy-admin".to_owned(), envoy.admin().url()];
+        arguments.extend(["--listen", &listens[0], "--private-listen", &listens[1]].map(str::to_owned));
+        arguments.extend(self.flags.iter().map(|flag| (*flag).to_owned()));
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let mut last = (false, String::new());
+        for _ in 0..100 {
+            let doctor = companion.command(&arguments).output().expect("doctor runs");
+            let said =
+                [doctor.stdout, doctor.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+            last = (doctor.status.success(), said.concat());
+            if last.1.contains(expected) {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(200));
+        }
+        assert!(last.1.contains(expected), "doctor does not say `{expected}`:\n{}\n{}", last.1, envoy.log());
+        assert!(!last.1.contains(forge::SECRET), "{}", last.1);
+        last
+    }
+}
+
+#[test]
+fn doctor_finds_nothing_wrong_with_a_site_that_works() {
+    let companion = Companion::start(forge::SECRET);
+    let (well, said) = Case::good(&companion).doctor_says(&companion, "follows the list of revocations of");
+    assert!(well && !said.contains("FAIL"), "{said}");
+    assert!(said.contains("takes our issuer, audience and cookie"), "{said}");
+}
+
+#[test]
+fn doctor_finds_what_keeps_people_out_or_signed_out_tokens_in() {
+    let companion = Companion::start(forge::SECRET);
+    let app = |gate: &mut Value, field: &str, value: Value| gate["providers"]["app"][field] = value;
+    let dead =
+        std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port();
+    type Spoil<'test> = Box<dyn Fn(&mut Case) + 'test>;
+    let cases: Vec<(&str, Spoil<'_>)> = vec![
+        (
+            "issuer is https://auth.example.com",
+            Box::new(|case| {
+                app(&mut case.gate, "issuer", json!("https://auth.example.com"));
+            }),
+        ),
+        (
+            "audiences are api, our tokens have none",
+            Box::new(|case| {
+                app(&mut case.gate, "audiences", json!(["api"]));
+            }),
+        ),
+        (
+            "audiences are api, our tokens have web",
+            Box::new(|case| {
+                app(&mut case.gate, "audiences", json!(["api"]));
+                case.flags = &["--audience", "web"];
+            }),
+        ),
+        ("from_cookies names sess", Box::new(|case| app(&mut case.gate, "from_cookies", json!(["sess"])))),
+        (
+            "this Envoy has no such cluster",
+            Box::new(|case| case.gate["revocation"]["cluster"] = json!("companoin")),
+        ),
+        (
+            "our public port; the list is served on the private",
+            Box::new(|case| {
+                case.private_port = companion.public_port();
+            }),
+        ),
+        ("nothing listens there", Box::new(|case| case.private_port = dead)),
+        (
+            "it answers 404: it is not our private port",
+            Box::new(|case| {
+                case.gate["revocation"]["path"] = json!("/nowhere");
+            }),
+        ),
+        (
+            "a route leads to companion_private",
+            Box::new(|case| {
+                case.listener = |listener| {
+                    listener.routes(
+                        json!([{"match": {"prefix": "/"}, "route": {"cluster": "companion_private"}}]),
+                    )
+                };
+            }),
+        ),
+        ("Envoy passes none of them on", Box::new(|case| case.vm_environment = json!({"host_env_keys": []}))),
+        (
+            "the filter rewriter behind it changes the path",
+            Box::new(|case| {
+                case.listener = |listener| {
+                    listener.after(json!({"name": "rewriter", "typed_config": {
+                    "@type": "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua",
+                    "default_source_code": {"inline_string":
+                        "function envoy_on_request(handle) handle:headers():replace(':path', '/admin') end"},
+                }}))
+                };
+            }),
+        ),
+    ];
+    for (expected, spoil) in cases {
+        let mut case = Case::good(&companion);
+        spoil(&mut case);
+        let (well, said) = case.doctor_says(&companion, expected);
+        assert!(!well, "`{expected}` is no failure:\n{said}");
+        let line = said.lines().find(|line| line.contains(expected)).unwrap_or_default();
+        assert!(line.starts_with("FAIL"), "{line}");
+    }
+}

@@ -35,20 +35,16 @@ pub struct App {
 /// [`App`], shared among the requests.
 pub type SharedApp = Arc<App>;
 
+const SECRETS: &str = "BETTER_AUTH_SECRETS";
+const SECRET: &str = "BETTER_AUTH_SECRET";
+
 /// The secrets of the environment, as both programs read them.
 ///
 /// # Errors
 /// A sentence for the operator, without anything of a secret in it.
 pub fn keyring_from_environment() -> Result<Keyring, String> {
-    let variable = |name: &str| match std::env::var(name) {
-        // Compose and shells set a variable to nothing where they have nothing for it.
-        Ok(value) => Ok(Some(value).filter(|value| !value.is_empty())),
-        Err(std::env::VarError::NotPresent) => Ok(None),
-        Err(std::env::VarError::NotUnicode(_)) => Err(format!("{name} is not UTF-8")),
-    };
-    let secrets = variable("BETTER_AUTH_SECRETS")?;
-    let secret = variable("BETTER_AUTH_SECRET")?;
-    for (name, value) in [("BETTER_AUTH_SECRETS", &secrets), ("BETTER_AUTH_SECRET", &secret)] {
+    let (secrets, secret) = (variable(SECRETS)?, variable(SECRET)?);
+    for (name, value) in [(SECRETS, &secrets), (SECRET, &secret)] {
         if value.as_ref().is_some_and(|value| has_white_space_around_a_secret(value)) {
             tracing::warn!(
                 "{name} has white space around a secret; it is no part of it, here and at the gate"
@@ -56,6 +52,35 @@ pub fn keyring_from_environment() -> Result<Keyring, String> {
         }
     }
     Keyring::from_environment(secrets.as_deref(), secret.as_deref()).map_err(|error| error.to_string())
+}
+
+/// The variables that hold secrets, newest first.
+pub fn secret_variables() -> Vec<&'static str> {
+    let holds =
+        |name: &&str| variable(name).is_ok_and(|value| value.is_some_and(|value| !value.trim().is_empty()));
+    [SECRETS, SECRET].into_iter().filter(holds).collect()
+}
+
+/// A warning where `BETTER_AUTH_SECRET` holds a secret that `BETTER_AUTH_SECRETS` does not: a rotation removes a secret
+/// from the list, and this one goes on to verify.
+pub fn left_over_secret() -> Option<String> {
+    let (secrets, secret) = (variable(SECRETS).ok()??, variable(SECRET).ok()??);
+    let list = Keyring::from_environment(Some(&secrets), None).ok()?;
+    let alone = Keyring::from_environment(None, Some(&secret)).ok()?;
+    let kid = alone.kids().next().filter(|kid| !list.kids().any(|listed| listed == *kid))?;
+    Some(format!(
+        "{SECRET} is set beside {SECRETS} and is not in that list, so tokens of an old secret (kid {kid}) are still \
+         accepted: remove {SECRET} here and from Envoy's environment"
+    ))
+}
+
+fn variable(name: &str) -> Result<Option<String>, String> {
+    match std::env::var(name) {
+        // Compose and shells set a variable to nothing where they have nothing for it.
+        Ok(value) => Ok(Some(value).filter(|value| !value.is_empty())),
+        Err(std::env::VarError::NotPresent) => Ok(None),
+        Err(std::env::VarError::NotUnicode(_)) => Err(format!("{name} is not UTF-8")),
+    }
 }
 
 /// Whether there is white space around the value, or around a secret of a list.

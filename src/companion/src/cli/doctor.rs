@@ -1,25 +1,21 @@
-use std::process::ExitCode;
-use std::time::Duration;
+//! `jwt-gate-auth doctor`: what is wrong, and what to change.
 
-use axum::http::{Request, header};
+mod admin;
+mod envoy;
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
 use clap::Args;
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::body::Bytes;
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use url::Url;
 
+use self::envoy::{Dump, Gate, Provider, Rewrites};
 use super::Done;
-use crate::app::keyring_from_environment;
-use crate::clock;
+use crate::app::{keyring_from_environment, left_over_secret};
 use crate::http::cookie::CookieStyle;
-use crate::settings::{SiteOptions, StoreOptions};
+use crate::settings::{SiteOptions, StoreOptions, TokenOptions};
 use crate::store::{Kind, Store, StoreError};
 
-/// How long Envoy may take to answer.
-const ENVOY_TIMEOUT: Duration = Duration::from_secs(5);
-/// More of Envoy's answer is not read.
-const MAX_ANSWER_BYTES: usize = 1024 * 1024;
 /// Clocks further apart than this are worth a word; the gate allows 60 seconds by default.
 const MAX_CLOCK_DIFFERENCE_SECONDS: i64 = 5;
 
@@ -29,6 +25,14 @@ pub(super) struct Doctor {
     store: StoreOptions,
     #[command(flatten)]
     site: SiteOptions,
+    #[command(flatten)]
+    token: TokenOptions,
+    /// As of `serve`.
+    #[arg(long, env = "JWT_GATE_LISTEN", default_value = "127.0.0.1:3000", value_name = "ADDRESS")]
+    listen: SocketAddr,
+    /// As of `serve`.
+    #[arg(long, env = "JWT_GATE_PRIVATE_LISTEN", default_value = "127.0.0.1:3001", value_name = "ADDRESS")]
+    private_listen: SocketAddr,
     /// Envoy's admin endpoint, such as http://127.0.0.1:9901; without it Envoy is not asked.
     #[arg(long, env = "JWT_GATE_ENVOY_ADMIN", value_name = "URL")]
     envoy_admin: Option<Url>,
@@ -63,10 +67,18 @@ pub(super) fn run(doctor: &Doctor) -> Done {
     let mut findings = Findings::default();
     let kids = check_secrets(&mut findings);
     check_cookie(&doctor.site, &findings);
+    let ours = Ours {
+        kids,
+        issuer: doctor.token.issuer.clone(),
+        audience: doctor.token.audience.clone(),
+        cookie: CookieStyle::new(&doctor.site).name().to_owned(),
+        public_port: doctor.listen.port(),
+        private_port: doctor.private_listen.port(),
+    };
     runtime.block_on(async {
         check_store(&doctor.store, &mut findings).await;
         match &doctor.envoy_admin {
-            Some(admin) => check_envoy(admin, &kids, &mut findings).await,
+            Some(admin) => check_envoy(admin, &ours, &mut findings).await,
             None => findings.doubtful("envoy", "not asked; name its admin endpoint with --envoy-admin"),
         }
     });
@@ -81,6 +93,9 @@ fn check_secrets(findings: &mut Findings) -> Vec<String> {
             findings.good("secret", &format!("32 bytes or more; kid {newest} signs"));
             for kid in older {
                 findings.good("secret", &format!("kid {kid} is older and still verifies"));
+            }
+            if let Some(left_over) = left_over_secret() {
+                findings.doubtful("secret", &left_over);
             }
             kids
         }
@@ -168,11 +183,21 @@ fn is_loopback(host: &str) -> bool {
     host.trim_matches(['[', ']']).parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback())
 }
 
-async fn check_envoy(admin: &Url, kids: &[String], findings: &mut Findings) {
-    let stats = match tokio::time::timeout(ENVOY_TIMEOUT, read_stats(admin)).await {
-        Ok(Ok(stats)) => stats,
-        Ok(Err(error)) => return findings.bad("envoy", &format!("{admin} does not answer: {error}")),
-        Err(_) => return findings.bad("envoy", &format!("{admin} does not answer in time")),
+/// What a gate must have to let our tokens in.
+struct Ours {
+    /// Of our secrets; the first signs.
+    kids: Vec<String>,
+    issuer: String,
+    audience: Option<String>,
+    cookie: String,
+    public_port: u16,
+    private_port: u16,
+}
+
+async fn check_envoy(admin: &Url, ours: &Ours, findings: &mut Findings) {
+    let stats = match admin::stats(admin, r"\.(kid|revocation)\.").await {
+        Ok(stats) => stats,
+        Err(error) => return findings.bad("envoy", &format!("{admin}: {error}")),
     };
     match stats.clock_difference_seconds {
         Some(difference) if difference.abs() > MAX_CLOCK_DIFFERENCE_SECONDS => {
@@ -181,16 +206,47 @@ async fn check_envoy(admin: &Url, kids: &[String], findings: &mut Findings) {
         Some(_) => findings.good("clock", "Envoy's and ours agree"),
         None => findings.doubtful("clock", "Envoy does not tell its own"),
     }
-    let gate = parse_kids(&stats.text);
-    let newest = kids.first();
+    let kids = check_kids(&stats.text, ours, findings);
+    let dump = match admin::config_dump(admin).await {
+        Ok(dump) => Dump::new(dump),
+        Err(error) => return findings.bad("envoy", &format!("its configuration cannot be read: {error}")),
+    };
+    for listener in dump.listeners() {
+        if listener.gates.is_empty() {
+            findings.doubtful(
+                "envoy",
+                &format!("listener {} has no gate: nobody is asked for a token there", listener.name),
+            );
+        }
+        for gate in &listener.gates {
+            let what = format!("envoy listener {}, filter {}", gate.listener, gate.name);
+            check_filter(&what, gate, &dump, findings);
+            check_providers(&what, gate, &kids, ours, findings);
+            check_feed(admin, &what, gate, &dump, &stats.text, ours, findings).await;
+        }
+    }
+}
+
+/// Compares key ids, and returns the gates' by provider.
+fn check_kids(stats: &str, ours: &Ours, findings: &mut Findings) -> Vec<(String, Vec<String>)> {
+    let gate = parse_kids(stats);
     if gate.is_empty() {
-        return findings.bad("envoy", "it has no gate, or one that has not started: no …kid… in its /stats");
+        findings.bad("envoy", "it has no gate, or one that has not started: no …kid… in its /stats");
     }
     for (provider, known) in &gate {
         let what = format!("envoy provider {provider}");
-        match newest {
+        match ours.kids.first() {
             Some(kid) if known.contains(kid) => {
                 findings.good(&what, &format!("verifies our tokens (kid {kid})"));
+                for older in known.iter().filter(|known| !ours.kids.contains(known)) {
+                    findings.doubtful(
+                        &what,
+                        &format!(
+                            "kid {older} verifies there and not here: after a rotation, remove the old secret \
+                             from Envoy's environment too"
+                        ),
+                    );
+                }
             }
             Some(kid) => findings.bad(
                 &what,
@@ -202,51 +258,222 @@ async fn check_envoy(admin: &Url, kids: &[String], findings: &mut Findings) {
             None => findings.bad(&what, "cannot be compared: we have no secret"),
         }
     }
+    gate
 }
 
-struct Stats {
-    text: String,
-    clock_difference_seconds: Option<i64>,
-}
-
-async fn read_stats(admin: &Url) -> Result<Stats, String> {
-    let host = admin.host_str().ok_or("it names no host")?;
-    let port = admin.port_or_known_default().ok_or("it names no port")?;
-    // An IPv6 host is in brackets in a URL, and not in an address.
-    let stream =
-        TcpStream::connect((host.trim_matches(['[', ']']), port)).await.map_err(|error| error.to_string())?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| error.to_string())?;
-    tokio::spawn(connection);
-    let request = Request::get("/stats?filter=kid")
-        .header(header::HOST, format!("{host}:{port}"))
-        .body(Empty::<Bytes>::new())
-        .map_err(|error| error.to_string())?;
-    let response = sender.send_request(request).await.map_err(|error| error.to_string())?;
-    if !response.status().is_success() {
-        return Err(format!("it answers {}", response.status()));
+/// Where the filter stands, and how it is run.
+fn check_filter(what: &str, gate: &Gate<'_>, dump: &Dump, findings: &mut Findings) {
+    if gate.refused {
+        findings
+            .bad(what, "Envoy refused this listener; its log has the reason (`configuration refused: …`)");
     }
-    let date = response.headers().get(header::DATE).and_then(|date| date.to_str().ok()).and_then(parse_date);
-    let clock_difference_seconds = date.map(|theirs| theirs.saturating_sub(clock::now_seconds()));
-    let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await;
-    let bytes = body.map_err(|error| error.to_string())?.to_bytes();
-    Ok(Stats { text: String::from_utf8_lossy(&bytes).into_owned(), clock_difference_seconds })
+    if gate.fails_open() {
+        findings.bad(what, "lets everything through when it fails: set failure_policy: FAIL_CLOSED");
+    }
+    if gate.before.iter().any(|filter| envoy::type_of(dump.typed_config(filter)).ends_with(".Router")) {
+        findings.bad(what, "stands behind the router, where no request comes: put it before the router");
+    }
+    for filter in &gate.behind {
+        let name = filter["name"].as_str().unwrap_or_default();
+        match envoy::rewrites(dump.typed_config(filter)) {
+            Rewrites::No => {}
+            Rewrites::Yes => findings.bad(
+                what,
+                &format!(
+                    "the filter {name} behind it changes the path, method or host, so the rules are asked about \
+                     another request than the one that is sent on: put {name} before the gate"
+                ),
+            ),
+            Rewrites::Perhaps => findings.doubtful(
+                what,
+                &format!(
+                    "the filter {name} stands behind it: if it changes the path, method or host, put it before \
+                     the gate"
+                ),
+            ),
+        }
+    }
+    for name in gate.provider_names() {
+        let Some(variables) = gate.provider(name).and_then(|provider| provider.variables().map(owned)) else {
+            continue;
+        };
+        if variables.iter().any(|variable| gate.is_given(variable)) {
+            continue;
+        }
+        findings.bad(
+            what,
+            &format!(
+                "provider {name} reads {}, and Envoy passes none of them on: name them in \
+                 vm_config.environment_variables.host_env_keys",
+                variables.join(", ")
+            ),
+        );
+    }
 }
 
-/// `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110 §5.6.7).
-fn parse_date(text: &str) -> Option<i64> {
-    let time = httpdate::parse_http_date(text).ok()?;
-    i64::try_from(time.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs()).ok()
+fn owned(names: Vec<&str>) -> Vec<String> {
+    names.into_iter().map(str::to_owned).collect()
 }
 
-/// Each provider's key ids, from lines such as `wasmcustom.jwt_gate.kid.app.5mvqXoZRq1BWEvh5: 1`.
+/// Whether a provider with our secret takes our tokens too.
+fn check_providers(
+    what: &str,
+    gate: &Gate<'_>,
+    kids: &[(String, Vec<String>)],
+    ours: &Ours,
+    findings: &mut Findings,
+) {
+    let Some(newest) = ours.kids.first() else { return };
+    let with_our_secret = kids.iter().filter(|(_, known)| known.contains(newest)).map(|(name, _)| name);
+    let mut mismatches = Vec::new();
+    for name in with_our_secret {
+        let Some(provider) = gate.provider(name) else { continue };
+        let found = mismatches_of(&provider, ours);
+        if found.is_empty() {
+            return findings.good(
+                what,
+                &format!("provider {name} takes our issuer, audience and cookie {}", ours.cookie),
+            );
+        }
+        mismatches.extend(found.into_iter().map(|mismatch| format!("provider {name}: {mismatch}")));
+    }
+    for mismatch in mismatches {
+        findings.bad(what, &mismatch);
+    }
+}
+
+fn mismatches_of(provider: &Provider<'_>, ours: &Ours) -> Vec<String> {
+    let mut found = Vec::new();
+    if let Some(issuer) = provider.issuer().filter(|issuer| *issuer != ours.issuer) {
+        found.push(format!(
+            "issuer is {issuer}, our tokens have {}: change the gate's `issuer`, or our --issuer",
+            ours.issuer
+        ));
+    }
+    let audiences = provider.audiences();
+    match &ours.audience {
+        _ if audiences.is_empty() => {}
+        Some(audience) if audiences.contains(&audience.as_str()) => {}
+        Some(audience) => found.push(format!(
+            "audiences are {}, our tokens have {audience}: change the gate's `audiences`, or our --audience",
+            audiences.join(", ")
+        )),
+        None => found.push(format!(
+            "audiences are {}, our tokens have none: start us with --audience {}, or remove the gate's `audiences`",
+            audiences.join(", "),
+            audiences.first().unwrap_or(&"")
+        )),
+    }
+    let cookies = provider.cookies();
+    if !cookies.contains(&ours.cookie.as_str()) {
+        let named = if cookies.is_empty() { "no cookie".to_owned() } else { cookies.join(", ") };
+        found.push(format!(
+            "from_cookies names {named}, ours is {}: browsers cannot sign in until it is named there",
+            ours.cookie
+        ));
+    }
+    found
+}
+
+/// Whether the gate hears of revocations.
+async fn check_feed(
+    admin: &Url,
+    what: &str,
+    gate: &Gate<'_>,
+    dump: &Dump,
+    stats: &str,
+    ours: &Ours,
+    findings: &mut Findings,
+) {
+    let Some(feed) = gate.feed() else {
+        return findings.doubtful(
+            what,
+            "has no `revocation`: a token that was signed out passes until it expires; \
+             add revocation: {cluster: …} with a cluster that leads to our private port",
+        );
+    };
+    let cluster = feed.cluster;
+    let Some(endpoints) = dump.endpoints(cluster) else {
+        return findings.bad(
+            what,
+            &format!(
+                "revocation.cluster is {cluster}, and this Envoy has no such cluster; it has {}",
+                dump.clusters().join(", ")
+            ),
+        );
+    };
+    if dump.is_routed_to(cluster) {
+        findings.bad(
+            what,
+            &format!(
+                "a route leads to {cluster}, our private port: only the gate may call it, remove the route"
+            ),
+        );
+    }
+    let public = endpoints.iter().find(|endpoint| endpoint.port == u64::from(ours.public_port));
+    if let Some(endpoint) = public.filter(|_| ours.public_port != ours.private_port) {
+        return findings.bad(
+            what,
+            &format!(
+                "revocation.cluster {cluster} leads to {}:{}, our public port; the list is served on the private \
+                 one, {}",
+                endpoint.address, endpoint.port, ours.private_port
+            ),
+        );
+    }
+    let own = |name: &str| stat(stats, &format!("wasmcustom.{}.revocation.{name}", gate.stat_prefix()));
+    let (failures, age_ms) = (own("failures").unwrap_or(0), own("age_ms").unwrap_or(0));
+    let calls = match admin::stats(admin, r"^cluster\..*\.upstream_(rq_[0-9]|cx_connect_fail$)").await {
+        Ok(calls) => calls.text,
+        Err(error) => return findings.bad("envoy", &error),
+    };
+    let call = |name: &str| stat(&calls, &format!("cluster.{cluster}.upstream_{name}")).unwrap_or(0);
+    let places: Vec<String> =
+        endpoints.iter().map(|endpoint| format!("{}:{}", endpoint.address, endpoint.port)).collect();
+    let place = format!("{cluster} ({})", places.join(", "));
+    if call("rq_2xx") == 0 && failures > 0 {
+        let why = if call("rq_401") > 0 {
+            "it answers 401: give the companion there and Envoy the same secret".to_owned()
+        } else if call("rq_404") > 0 {
+            format!("it answers 404: it is not our private port, {}", ours.private_port)
+        } else if call("cx_connect_fail") > 0 {
+            format!("nothing listens there: lead the cluster to our private port, {}", ours.private_port)
+        } else {
+            "see that its address leads to our private port".to_owned()
+        };
+        findings.bad(
+            what,
+            &format!("has never got the list of revocations from {place}, so signed-out tokens pass; {why}"),
+        );
+    } else if age_ms > feed.max_staleness_ms {
+        findings.bad(
+            what,
+            &format!(
+                "its list of revocations is {} s old ({failures} calls have failed): see whether the companion \
+                 at {place} runs",
+                age_ms / 1000
+            ),
+        );
+    } else if call("rq_2xx") == 0 {
+        findings.doubtful(what, &format!("has not asked {place} for revocations yet: look again in a while"));
+    } else {
+        findings.good(what, &format!("follows the list of revocations of {place}"));
+    }
+}
+
+/// The counter or gauge of this name.
+fn stat(stats: &str, name: &str) -> Option<u64> {
+    stats.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")?.parse().ok())
+}
+
+/// Each provider's key ids, from lines such as `wasmcustom.jwt_gate.kid.app.5mvqXoZRq1BWEvh5: 1`. 0 is a secret that
+/// was dropped.
 fn parse_kids(stats: &str) -> Vec<(String, Vec<String>)> {
     let mut found: Vec<(String, Vec<String>)> = Vec::new();
     for line in stats.lines() {
-        let Some((name, _)) = line.split_once(": ") else { continue };
+        let Some((name, age)) = line.split_once(": ") else { continue };
         let Some((_, rest)) = name.split_once(".kid.") else { continue };
-        let Some((provider, kid)) = rest.rsplit_once('.') else { continue };
+        let Some((provider, kid)) = rest.rsplit_once('.').filter(|_| age != "0") else { continue };
         match found.iter_mut().find(|(known, _)| known == provider) {
             Some((_, kids)) => kids.push(kid.to_owned()),
             None => found.push((provider.to_owned(), vec![kid.to_owned()])),

@@ -38,7 +38,7 @@ enum Command {
     /// Look for what is wrong: secret, clock, store, cookie, and whether Envoy has the same secret.
     ///
     /// Prints a line for each finding and ends with 1 where one of them is a failure.
-    Doctor(doctor::Doctor),
+    Doctor(Box<doctor::Doctor>),
     /// Look after accounts, in the store that DATABASE_URL names.
     #[command(subcommand)]
     Users(users::UsersCommand),

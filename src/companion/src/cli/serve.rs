@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
 use super::Done;
-use crate::app::{App, SharedApp, keyring_from_environment};
+use crate::app::{App, SharedApp, keyring_from_environment, left_over_secret, secret_variables};
 use crate::clock::Clock;
 use crate::http::cookie::CookieStyle;
 use crate::http::observe::Exporter;
@@ -132,7 +132,11 @@ fn announce(app: &App, public: &TcpListener, private: &TcpListener) -> Result<()
     };
     let (public, private) = (address(public)?, address(private)?);
     let kid = app.tokens.kid();
-    tracing::info!(public, private, kid, store = %app.store.kind(), "listening");
+    let secrets = secret_variables().join(", ");
+    tracing::info!(public, private, kid, secrets, store = %app.store.kind(), "listening");
+    if let Some(left_over) = left_over_secret() {
+        tracing::warn!("{left_over}");
+    }
     let line = json!({"event": "listening", "public": public, "private": private, "kid": kid});
     // Whoever started us may have closed our stdout; that is no reason not to serve.
     let _ = writeln!(std::io::stdout(), "{line}");

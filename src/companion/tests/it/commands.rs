@@ -102,11 +102,13 @@ fn doctor_finds_a_secret_that_envoy_does_not_have() {
         "wasmcustom.jwt_gate.kid.app.other: 1\n".to_owned(),
     ];
     let served = std::thread::spawn(move || {
-        for body in answers {
-            let (mut stream, _) = listener.accept().unwrap();
-            let mut request = [0; 1024];
-            let _ = std::io::Read::read(&mut stream, &mut request).unwrap();
-            write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()).unwrap();
+        for stats in answers {
+            for body in [stats.as_str(), r#"{"configs": []}"#] {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut request = [0; 1024];
+                let _ = std::io::Read::read(&mut stream, &mut request).unwrap();
+                write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()).unwrap();
+            }
         }
     });
     let doctor = || {
@@ -126,6 +128,44 @@ fn doctor_finds_a_secret_that_envoy_does_not_have() {
     let (well, said) = doctor();
     assert!(!well && said.contains("does not have our secret"), "{said}");
     served.join().unwrap();
+}
+
+#[test]
+fn an_old_secret_that_was_left_in_the_environment_is_told_at_start_and_by_doctor() {
+    const OLD: &str = "old-0123456789-abcdefghij-ABCDEFGHIJ";
+    const NEW: &str = "new-0123456789-abcdefghij-ABCDEFGHIJ";
+    let doctor = |secrets: &str, secret: &str| {
+        let mut doctor = program();
+        doctor.arg("doctor").env("BETTER_AUTH_SECRETS", secrets).env("BETTER_AUTH_SECRET", secret);
+        text(&doctor.output().unwrap().stdout)
+    };
+    let left_over = doctor(&format!("2:{NEW}"), OLD);
+    assert!(
+        left_over.contains("warn  secret: BETTER_AUTH_SECRET is set beside BETTER_AUTH_SECRETS"),
+        "{left_over}"
+    );
+    assert!(!left_over.contains(OLD) && !left_over.contains(NEW), "{left_over}");
+    // In the middle of a rotation the list says itself that the old one verifies.
+    for (secrets, secret) in [(format!("2:{NEW},1:{OLD}"), OLD), (format!("2:{NEW}"), "")] {
+        let said = doctor(&secrets, secret);
+        assert!(!said.contains("is set beside"), "{said}");
+    }
+
+    let list = format!("2:{NEW}");
+    let environment = [("BETTER_AUTH_SECRETS", list.as_str()), ("BETTER_AUTH_SECRET", OLD)];
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", folder.path().join("users.db").display());
+    let started = Companion::start_with(&url, &[], &environment);
+    let mut log = String::new();
+    for _ in 0..200 {
+        log = started.log();
+        if log.contains("is set beside") {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    assert!(log.contains("is set beside"), "{log}");
+    assert!(log.contains("BETTER_AUTH_SECRETS, BETTER_AUTH_SECRET"), "names what was read: {log}");
 }
 
 #[test]
