@@ -3,6 +3,7 @@
 
 mod bases;
 mod compose;
+mod configurations;
 mod engine;
 mod envoy_gateway;
 mod filter_image;
