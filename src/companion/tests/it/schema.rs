@@ -82,8 +82,11 @@ fn said(arguments: &[&str], url: &str) -> (bool, String) {
     (output.status.success(), said)
 }
 
+/// Gives the URL of a new, empty database of this name.
+type NewDatabase<'test> = dyn Fn(&str) -> String + 'test;
+
 /// Runs a promise on a new store of each kind.
-fn on_both(name: &str, promise: fn(&dyn Fn(&str) -> String)) {
+fn on_both(name: &str, promise: fn(&NewDatabase<'_>)) {
     let directory = TempDir::new().unwrap();
     promise(&|name| {
         let directory = directory.path().join(name);
