@@ -69,9 +69,7 @@ fn cors(app: SharedApp) -> CorsLayer {
 fn finish(router: Router, cors: Option<CorsLayer>) -> Router {
     router
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "not_found", "Not found."))
-        .method_not_allowed_fallback(async || {
-            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Method not allowed.")
-        })
+        .method_not_allowed_fallback(async || Problem::method_not_allowed())
         .layer(CatchPanicLayer::custom(|_| Problem::internal().into_response()))
         .layer(tower::util::option_layer(cors))
         .layer(middleware::from_fn(observe::observe))

@@ -141,6 +141,11 @@ impl Problem {
         }
     }
 
+    /// 405: the call takes another method; axum adds `Allow`.
+    pub fn method_not_allowed() -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Method not allowed.")
+    }
+
     /// 500. What happened is in the log, not in the answer.
     pub fn internal() -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error.")

@@ -29,7 +29,7 @@ pub fn routes() -> Router<SharedApp> {
         .route("/sign-up/email", post(sign::sign_up))
         .route("/sign-in/email", post(sign::sign_in))
         .route("/sign-out", post(sign::sign_out))
-        .route("/get-session", get(sessions::get_session).post(sessions::post_get_session))
+        .route("/get-session", get(sessions::get_session).fallback(sessions::other_method_of_get_session))
         .route("/list-sessions", get(sessions::list_sessions))
         .route("/revoke-session", post(sessions::revoke_session))
         .route("/revoke-sessions", post(sessions::revoke_sessions))

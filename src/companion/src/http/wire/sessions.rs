@@ -1,6 +1,6 @@
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
@@ -51,13 +51,18 @@ pub(super) async fn get_session(
     Ok((response_headers, Json(current)).into_response())
 }
 
-/// `POST /get-session`: what a client asks for where the server prolongs sessions only then.
-pub(super) async fn post_get_session() -> Problem {
-    Problem::new(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "method_not_allowed_defer_session_required",
-        "POST method requires deferSessionRefresh to be enabled in session config",
-    )
+/// Any other method of `/get-session`. A client sends `POST` where the server prolongs sessions only then; Better Auth has a code
+/// of its own for a server that does not. A handler of `POST` would put it into `Allow`.
+pub(super) async fn other_method_of_get_session(method: Method) -> Problem {
+    if method == Method::POST {
+        Problem::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method_not_allowed_defer_session_required",
+            "POST method requires deferSessionRefresh to be enabled in session config",
+        )
+    } else {
+        Problem::method_not_allowed()
+    }
 }
 
 /// `GET /list-sessions`
