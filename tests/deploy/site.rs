@@ -13,7 +13,10 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) fn start() -> Result<Self, &'static str> {
-        Ok(Self { backend: Server::fastapi()?, companion: Companion::start(forge::SECRET) })
+        // People come to a mesh by https, where the session cookie has the prefix that the shipped configurations name.
+        let environment =
+            [("BETTER_AUTH_SECRET", forge::SECRET), ("JWT_GATE_PUBLIC_URL", "https://notes.example.com")];
+        Ok(Self { backend: Server::fastapi()?, companion: Companion::start_with(&environment) })
     }
 
     /// What listens on `port` of the Service `service` (its name, or its name in the cluster).
