@@ -3,7 +3,7 @@
 // It keeps cookies and names its origin, as a browser does; everything else is the client's own.
 import assert from "node:assert/strict";
 
-const [origin, name] = process.argv.slice(2);
+const [origin, name = "better-auth"] = process.argv.slice(2);
 const { createAuthClient } = await import(`${name}/client`);
 
 /** A browser's worth of fetch: a cookie jar and an Origin header. */
