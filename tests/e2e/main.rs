@@ -20,6 +20,7 @@ mod route_choice;
 mod route_override;
 mod rules;
 mod shipped;
+mod sign_in_page;
 mod tokens;
 mod upgrade;
 mod workers;

@@ -66,6 +66,47 @@ fn what_is_wrong_stands_beside_its_field_and_what_was_typed_stays() {
 }
 
 #[test]
+fn somebody_whose_session_is_good_is_told_why_the_sign_in_page_is_shown_again() {
+    let companion = Companion::start(&[]);
+    companion.sign_up("ada@example.com");
+    let cookie = companion.sign_in("ada@example.com", PASSWORD).cookie();
+    let refused = "but the page you came from did not accept it";
+    for prefix in ["", "/api/auth"] {
+        let show = |query: &str| companion.get(&format!("{prefix}/sign-in{query}"), &[("cookie", &cookie)]);
+        let page = show("?next=%2Freports%3Fyear%3D2026");
+        assert_eq!(page.status, 200);
+        for expected in [
+            "You are signed in as <strong>Ada</strong> (ada@example.com), but the page you came from",
+            "jwt-gate-auth doctor",
+            r#"<a href="/reports?year=2026">Continue to /reports?year=2026</a>"#,
+            r#"<form method="post" action="sign-out">"#,
+            "Sign in as somebody else",
+            r#"name="next" value="/reports?year=2026""#,
+        ] {
+            assert!(page.body.contains(expected), "{expected}: {}", page.body);
+        }
+        // Who opens the page by hand was refused nowhere. A page of another site is none to continue to.
+        for query in ["", "?next=", "?next=https%3A%2F%2Fevil.example%2F"] {
+            let page = show(query);
+            let said = page.body.contains("You are signed in as <strong>Ada</strong> (ada@example.com).");
+            assert!(said && !page.body.contains(refused), "{query}: {}", page.body);
+            assert!(page.body.contains(r#"<a href="/">"#) && !page.body.contains("evil"), "{}", page.body);
+        }
+    }
+    // The link between the pages does not claim that somebody came from somewhere.
+    let page = companion.get("/sign-up", &[("cookie", &cookie)]);
+    assert!(page.body.contains(r#"<a href="sign-in">Sign in</a>"#), "{}", page.body);
+    for nobody in ["jwt-gate=x.y.z", "other=1"] {
+        let page = companion.get("/sign-in?next=/reports", &[("cookie", nobody)]);
+        assert!(page.status == 200 && !page.body.contains("signed in as"), "{nobody}: {}", page.body);
+    }
+    let headers = [("cookie", cookie.as_str()), ("origin", companion.public.as_str())];
+    assert_eq!(companion.post_text("/api/auth/signout", &headers, "").status, 204);
+    let page = companion.get("/sign-in?next=/reports", &[("cookie", &cookie)]);
+    assert!(!page.body.contains("signed in as"), "signed out: {}", page.body);
+}
+
+#[test]
 fn nobody_is_sent_to_another_site() {
     let companion = Companion::start(&[]);
     companion.sign_up("ada@example.com");

@@ -2,6 +2,7 @@ use axum::response::{Html, IntoResponse, Response};
 use maud::{DOCTYPE, Markup, html};
 
 use super::form::Form;
+use super::visitor::Visitor;
 use crate::http::problem::Problem;
 use crate::http::return_path;
 
@@ -17,25 +18,34 @@ pub(super) struct Page<'form> {
     kind: Kind,
     form: &'form Form,
     problem: Option<&'form Problem>,
+    visitor: Option<&'form Visitor>,
 }
 
 impl<'form> Page<'form> {
     pub(super) fn new(kind: Kind, form: &'form Form) -> Self {
-        Self { kind, form, problem: None }
+        Self { kind, form, problem: None, visitor: None }
     }
 
     pub(super) fn with_problem(self, problem: &'form Problem) -> Self {
         Self { problem: Some(problem), ..self }
     }
 
+    /// For somebody who is signed in already.
+    pub(super) fn seen_by(self, visitor: Option<&'form Visitor>) -> Self {
+        Self { visitor, ..self }
+    }
+
     fn render(&self) -> Markup {
         let next = return_path::or_front_page(Some(self.form.get("next")));
-        let query = form_urlencoded::Serializer::new(String::new()).append_pair("next", next).finish();
         let title = self.kind.title();
         let content = html! {
             h1 { (title) }
             @if let Some(message) = self.message() {
                 p.problem role="alert" { (message) }
+            }
+            @if let Some(visitor) = self.visitor {
+                (visitor.notice(self.form))
+                h2 { (title) " as somebody else" }
             }
             form method="post" action=(self.kind.path()) novalidate {
                 input type="hidden" name="next" value=(next);
@@ -52,13 +62,26 @@ impl<'form> Page<'form> {
             }
             p {
                 @if self.kind == Kind::SignIn {
-                    "No account yet? " a href={ (Kind::SignUp.path()) "?" (query) } { "Sign up" }
+                    "No account yet? " a href=(self.link_to(Kind::SignUp)) { "Sign up" }
                 } @else {
-                    "Have an account? " a href={ (Kind::SignIn.path()) "?" (query) } { "Sign in" }
+                    "Have an account? " a href=(self.link_to(Kind::SignIn)) { "Sign in" }
                 }
             }
         };
         document(title, self.problem.is_some(), &content)
+    }
+
+    /// The other page, which leads back to the same place, if there is one.
+    fn link_to(&self, kind: Kind) -> String {
+        match self.form.get("next") {
+            "" => kind.path().to_owned(),
+            next => {
+                let next = return_path::or_front_page(Some(next));
+                let query =
+                    form_urlencoded::Serializer::new(String::new()).append_pair("next", next).finish();
+                format!("{}?{query}", kind.path())
+            }
+        }
     }
 
     fn field(&self, name: &str, label: &str, kind: &str, autocomplete: &str, hint: Option<&str>) -> Markup {
@@ -100,8 +123,11 @@ impl<'form> Page<'form> {
         problem.fields.iter().find(|field| field.field == name).map(|field| field.detail)
     }
 
-    /// Where typing begins: at the first field that is wrong, else at the first one.
+    /// Where typing begins: at the first field that is wrong, else at the first one. Somebody who is signed in reads first.
     fn focus(&self) -> Option<&'static str> {
+        if self.visitor.is_some() {
+            return None;
+        }
         let names = match self.kind {
             Kind::SignIn => ["email", "password", ""],
             Kind::SignUp => ["name", "email", "password"],

@@ -19,9 +19,11 @@ use crate::http::return_path;
 
 mod form;
 mod layout;
+mod visitor;
 
 use form::Form;
 use layout::{Kind, Page};
+use visitor::Visitor;
 
 /// The style sheet's place, which the pages name wherever they are.
 const STYLE_PATH: &str = "/pages.css";
@@ -68,12 +70,18 @@ async fn style() -> Response {
     (headers, include_str!("pages.css")).into_response()
 }
 
-async fn show_sign_in(request: Request) -> Response {
-    Page::new(Kind::SignIn, &Form::of_query(&request)).into_response()
+async fn show_sign_in(State(app): State<SharedApp>, request: Request) -> Response {
+    show(Kind::SignIn, &app, request).await
 }
 
-async fn show_sign_up(request: Request) -> Response {
-    Page::new(Kind::SignUp, &Form::of_query(&request)).into_response()
+async fn show_sign_up(State(app): State<SharedApp>, request: Request) -> Response {
+    show(Kind::SignUp, &app, request).await
+}
+
+async fn show(kind: Kind, app: &SharedApp, request: Request) -> Response {
+    let form = Form::of_query(&request);
+    let visitor = Visitor::of(app, &request.into_parts().0.headers).await;
+    Page::new(kind, &form).seen_by(visitor.as_ref()).into_response()
 }
 
 async fn show_sign_out(State(app): State<SharedApp>, headers: HeaderMap) -> Result<Response, Problem> {
