@@ -14,6 +14,9 @@ pub const MIN_PASSWORD_CHARACTERS: usize = 8;
 /// The longest password, in bytes: bcrypt looks at no more.
 pub const MAX_PASSWORD_BYTES: usize = 72;
 
+/// The metric that counts bcrypt's rounds.
+pub const ROUNDS: &str = "jwt_gate_auth_bcrypt_rounds_total";
+
 /// The lowest cost that bcrypt knows.
 const MIN_COST: u32 = 4;
 
@@ -196,7 +199,7 @@ impl Dummies {
 
     fn spend(&self, password: &str, cost: u32) {
         if let Some((_, dummy)) = self.hashes.iter().find(|(of, _)| *of == cost) {
-            std::hint::black_box(bcrypt::verify(cut(password), dummy).ok());
+            std::hint::black_box(compare(password, dummy, cost).ok());
         }
     }
 }
@@ -218,7 +221,19 @@ fn hash(password: &str, cost: u32) -> Result<String, PoolError> {
     if !is_comparable(password) {
         return Err(PoolError::Failed);
     }
+    count_rounds(cost);
     bcrypt::hash(password, cost).map_err(|_| PoolError::Failed)
+}
+
+/// Compares the first 72 bytes of `password` with a hash of this cost.
+fn compare(password: &str, hash: &str, cost: u32) -> Result<bool, PoolError> {
+    count_rounds(cost);
+    bcrypt::verify(cut(password), hash).map_err(|_| PoolError::Failed)
+}
+
+/// Counts the work of bcrypt where it is done: every refused sign-in must cost the same.
+fn count_rounds(cost: u32) {
+    metrics::counter!(ROUNDS).increment(1_u64.checked_shl(cost).unwrap_or(u64::MAX));
 }
 
 fn verify(password: &str, stored: &str, cost: u32, dummies: &Dummies) -> Result<Verdict, PoolError> {
@@ -232,7 +247,7 @@ fn verify(password: &str, stored: &str, cost: u32, dummies: &Dummies) -> Result<
     };
     dummies.expect_cost(stored.cost);
     for form in forms(password) {
-        let matches = bcrypt::verify(cut(&form), &stored.text).map_err(|_| PoolError::Failed)?;
+        let matches = compare(&form, &stored.text, stored.cost)?;
         if matches && is_comparable(&form) {
             let better = normal(password);
             let weak = stored.cost < cost && is_comparable(&better);

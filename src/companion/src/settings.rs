@@ -59,8 +59,9 @@ pub struct ServeOptions {
     #[arg(long, env = "JWT_GATE_CLIENT_TIMEOUT_SECONDS", default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub client_timeout_seconds: u32,
 
-    /// How long requests under way may take to end after SIGTERM or SIGINT.
-    #[arg(long, env = "JWT_GATE_SHUTDOWN_SECONDS", default_value_t = 10, value_name = "SECONDS")]
+    /// How long requests under way may take to end after SIGTERM or SIGINT. The process ends a second later at the latest,
+    /// or at once with a second signal.
+    #[arg(long, env = "JWT_GATE_SHUTDOWN_SECONDS", default_value_t = 8, value_name = "SECONDS")]
     pub shutdown_seconds: u32,
 
     /// How log lines on stderr look.

@@ -25,6 +25,9 @@ use crate::throttle::Throttle;
 
 /// How often expired sessions and revocations are removed.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(3600);
+/// How long the store's connections may take to close. With `--shutdown-seconds` it is the longest shutdown: by default
+/// 9 s, and Docker kills a container 10 s after SIGTERM.
+const STORE_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often the durations of requests are summed up.
 const SUM_UP_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -34,7 +37,10 @@ pub(super) fn run(options: &ServeOptions) -> Done {
         .enable_all()
         .build()
         .map_err(|error| format!("no runtime: {error}"))?;
-    runtime.block_on(serve(options))
+    let done = runtime.block_on(serve(options));
+    // SQLite statements run on threads of their own. The process does not wait for them.
+    runtime.shutdown_background();
+    done
 }
 
 fn start_logging(options: &ServeOptions) -> Result<(), String> {
@@ -55,8 +61,8 @@ async fn serve(options: &ServeOptions) -> Done {
     let metrics = Exporter::install().map_err(|error| format!("no metrics: {error}"))?;
     let public = bind("--listen", options.listen).await?;
     let private = bind("--private-listen", options.private_listen).await?;
-    // Before anybody is told that we serve: who then says to end must not end us without a word.
-    let signals = Signals::install()?;
+    // Installed before we announce readiness, so that an early SIGTERM still shuts down gracefully.
+    let mut signals = Signals::install()?;
     announce(&app, &public, &private)?;
 
     let (stopper, stop) = watch::channel(false);
@@ -71,12 +77,25 @@ async fn serve(options: &ServeOptions) -> Done {
 
     tokio::spawn(metrics.sum_up(SUM_UP_INTERVAL));
     tokio::spawn(forget_what_has_expired(Arc::clone(&app)));
-    signals.wait().await;
-    tracing::info!("ending: requests under way are answered first");
+    signals.next().await;
+    tracing::info!(
+        "shutting down: requests under way are answered first; a second signal ends the process at once"
+    );
     stopper.send_replace(true);
-    let _ = tokio::join!(public, private);
-    app.store.close().await;
-    Ok(ExitCode::SUCCESS)
+    let shut_down = async {
+        let _ = tokio::join!(public, private);
+        // Requests that were cut off may leave statements running. Nobody was told that they are done.
+        if tokio::time::timeout(STORE_CLOSE_TIMEOUT, app.store.close()).await.is_err() {
+            tracing::warn!("the store's connections did not close in time and are cut off");
+        }
+    };
+    tokio::select! {
+        () = shut_down => Ok(ExitCode::SUCCESS),
+        () = signals.next() => {
+            tracing::warn!("a second signal: requests under way are cut off");
+            Ok(ExitCode::FAILURE)
+        }
+    }
 }
 
 /// Keeps the store from growing with what nobody needs any more.
@@ -158,8 +177,8 @@ impl Signals {
         })
     }
 
-    /// Waits for the first, even one that came before.
-    async fn wait(mut self) {
+    /// Waits for the next one. One that came since the last call counts.
+    async fn next(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}

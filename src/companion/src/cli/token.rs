@@ -110,6 +110,13 @@ impl Mint {
         if claims.get("exp").and_then(Value::as_f64).is_some_and(|exp| exp > longest as f64) {
             return Err("a token lives for ten years at most (315360000 seconds)".to_owned());
         }
+        // Signing out everywhere revokes what was issued before. A token that claims to be issued later would come through.
+        #[expect(clippy::cast_precision_loss, reason = "a date is far below 2^53")]
+        if claims.get("iat").and_then(Value::as_f64).is_some_and(|iat| iat > now as f64) {
+            return Err("`iat` is in the future: signing out everywhere would not revoke such a token. Use `nbf` for a \
+                        token that is to be valid later"
+                .to_owned());
+        }
         println!("{}", issue(keyring, &claims).map_err(|error| error.to_string())?);
         Ok(ExitCode::SUCCESS)
     }

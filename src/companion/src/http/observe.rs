@@ -13,6 +13,7 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 
 use crate::http::problem::Problem;
 use crate::id;
+use crate::password;
 
 const REQUEST_ID: &str = "x-request-id";
 /// A longer request id is not taken over.
@@ -41,6 +42,10 @@ impl Exporter {
             .install_recorder()?;
         metrics::describe_counter!(REQUESTS, "Requests by route, method and status.");
         metrics::describe_histogram!(DURATION, "Time from a request's head to the answer's head.");
+        metrics::describe_counter!(
+            password::ROUNDS,
+            "Rounds of bcrypt: 2 to the power of the cost for each password."
+        );
         metrics::describe_gauge!(
             "jwt_gate_auth_password_queue_length",
             "Passwords that wait for a bcrypt thread."

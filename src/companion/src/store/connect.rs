@@ -1,7 +1,7 @@
 //! Connections: who waits for whom, and for how long.
 //!
-//! Readers never wait for writers. A writer waits a second for its turn and a second for a lock that somebody
-//! else holds, and then gives up.
+//! Readers never wait for writers. A writer waits 0.7 s for its turn and a second for a lock that somebody else holds, and
+//! then gives up: its client is told to come back within two seconds.
 
 use std::path::Path;
 use std::str::FromStr;
@@ -16,7 +16,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use super::{StoreError, migrations};
 
 /// How long a writer waits for its turn.
-const TURN_TIMEOUT: Duration = Duration::from_secs(1);
+const TURN_TIMEOUT: Duration = Duration::from_millis(700);
 /// How long a writer waits for SQLite's lock, which another process may hold. PostgreSQL has `lock_timeout`.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a call waits for a connection of the pool.
@@ -27,7 +27,7 @@ const STATEMENTS_TIMEOUT: Duration = Duration::from_secs(6);
 /// How long an idle connection may take to show that it is alive. sqlx itself would wait without a limit.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a connection may take to get ready for its next use. Afterwards it is closed, and its slot is free.
-const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(3);
 /// SQLite has one writer at a time, so there is one connection for it. These are for readers.
 const SQLITE_READERS: u32 = 4;
 /// What PostgreSQL does for us: nobody waits for a lock for longer than a second, and a companion that

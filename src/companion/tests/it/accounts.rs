@@ -242,3 +242,66 @@ fn white_space_around_a_secret_means_the_same_in_every_form_and_is_said_at_start
         assert!(log.contains("white space around a secret") && !log.contains(secret), "{log}");
     }
 }
+
+/// Counts bcrypt's rounds, not time: whatever is stored, a refused sign-in does the same work.
+#[test]
+fn every_refused_sign_in_costs_the_same_rounds_of_bcrypt() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let url = crate::companion::sqlite_url(directory.path());
+    drop(Companion::start_with(&url, &[], &[]));
+    let hash = |cost: u32| bcrypt::hash(PASSWORD, cost).unwrap();
+    let other_prefix = |prefix: &str| format!("{prefix}{}", &hash(6)[4..]);
+    // The salt's last character has four bits that mean nothing: "." and "/" are one, for example.
+    let spare_bits = |hash: String| {
+        const ALPHABET: &str = "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+        let value = ALPHABET.find(&hash[28..29]).unwrap();
+        format!("{}{}{}", &hash[..28], &ALPHABET[value | 1..][..1], &hash[29..])
+    };
+    let accounts = [
+        ("cheap", hash(4)),
+        ("ours", hash(6)),
+        ("costly", hash(7)),
+        ("passlib-2a", other_prefix("$2a$")),
+        ("php-2y", other_prefix("$2y$")),
+        ("spare-bits", spare_bits(hash(4))),
+        ("too-costly", hash(4).replace("$04$", "$31$")),
+        ("not-bcrypt", "$argon2id$v=19$m=4096,t=3,p=1$c2FsdHNhbHQ$aGFzaA".to_owned()),
+        ("empty", String::new()),
+    ];
+    let rows = accounts
+        .iter()
+        .map(|(name, hash)| format!("('{name}', '{name}@example.com', '', '{hash}', FALSE, 1, 1)"));
+    let disabled = format!("('disabled', 'disabled@example.com', '', '{}', TRUE, 1, 1)", hash(6));
+    let rows: Vec<String> = rows.chain([disabled]).collect();
+    let insert =
+        "INSERT INTO users (id, email, name, password_hash, disabled, created_at, updated_at) VALUES ";
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+        use sqlx::Connection as _;
+        let mut store = sqlx::SqliteConnection::connect(&url).await.unwrap();
+        let insert = sqlx::AssertSqlSafe(insert.to_owned() + &rows.join(","));
+        sqlx::raw_sql(insert).execute(&mut store).await.unwrap();
+        store.close().await.unwrap();
+    });
+
+    let flags = ["--bcrypt-cost", "6", "--throttle-address", "0", "--throttle-account", "0"];
+    let companion = Companion::start_with(&url, &flags, &[]);
+    let rounds = || {
+        let metrics =
+            crate::companion::call("GET", &format!("{}/metrics", companion.private), &[], None).body;
+        let line = metrics.lines().find_map(|line| line.strip_prefix("jwt_gate_auth_bcrypt_rounds_total "));
+        line.map_or(0, |count| count.parse::<u64>().unwrap())
+    };
+    let names = accounts.iter().map(|(name, _)| *name).chain(["disabled", "unknown"]);
+    let addresses = names.map(|name| format!("{name}@example.com")).chain(["not an address".to_owned()]);
+    let addresses: Vec<String> = addresses.collect();
+    // The most costly hash in the store has 2^7 rounds. A letter with a dot is tried in two forms.
+    for (password, expected) in [("wrong horse", 1 << 7), ("wro\u{308}ng horse", 2 << 7)] {
+        for address in &addresses {
+            let before = rounds();
+            let refused = companion.sign_in(address, password);
+            assert_eq!((refused.status, refused.code().as_str()), (401, "invalid_credentials"), "{address}");
+            assert_eq!(rounds() - before, expected, "{address} with {password:?}");
+        }
+    }
+    assert_eq!(companion.sign_in("spare-bits@example.com", PASSWORD).status, 200);
+}

@@ -50,6 +50,25 @@ fn a_minted_token_verifies_and_says_so_with_the_servers_kid() {
     assert!(out.contains("expires: ") && out.contains("(in "), "{out}");
 }
 
+/// Such a token would survive a sign-out everywhere.
+#[test]
+fn no_token_is_minted_that_claims_to_be_issued_in_the_future() {
+    let now = jwt_gate_auth::clock::now_seconds();
+    let mint = |claims: serde_json::Value| {
+        let claims = claims.to_string();
+        program().args(["token", "mint", "--sub", "ada", "--claims", &claims]).output().unwrap()
+    };
+    for iat in [serde_json::json!(now + 3600), serde_json::json!(now as f64 + 30.5), serde_json::json!(1e300)]
+    {
+        let refused = mint(serde_json::json!({"iat": iat, "exp": now + 7200}));
+        assert!(!refused.status.success() && refused.stdout.is_empty(), "{iat}");
+        assert!(text(&refused.stderr).contains("`iat` is in the future"), "{iat}: {refused:?}");
+    }
+    let later = mint(serde_json::json!({"nbf": now + 3600, "exp": now + 7200}));
+    assert!(later.status.success(), "{later:?}");
+    assert!(mint(serde_json::json!({"iat": now - 3600})).status.success());
+}
+
 #[test]
 fn a_token_that_does_not_verify_is_told_apart_with_the_reason() {
     let expired = inspect(&mint(&["--sub", "ada", "--lifetime-seconds", "-3600"]));

@@ -54,6 +54,56 @@ fn concurrent_sign_ups_with_one_address_make_one_account() {
     assert_eq!(statuses.iter().filter(|status| **status == 409).count(), 7, "{statuses:?}");
 }
 
+/// Whether others can still connect would not say it: the port may be somebody else's by then.
+fn until_it_shuts_down(companion: &Companion) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !companion.log().contains("shutting down: requests under way are answered first") {
+        assert!(Instant::now() < deadline, "it does not say that it shuts down: {}", companion.log());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Begins a request whose body never comes.
+fn dawdle(companion: &Companion) -> TcpStream {
+    let mut stream = TcpStream::connect(companion.public.strip_prefix("http://").unwrap()).unwrap();
+    let head = "POST /api/auth/signup HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\
+                expect: 100-continue\r\n\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut line = String::new();
+    BufReader::new(stream.try_clone().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "HTTP/1.1 100 Continue\r\n");
+    stream
+}
+
+#[test]
+fn a_second_signal_ends_the_process_at_once() {
+    const LONG: u64 = 300;
+    let seconds = LONG.to_string();
+    let flags = ["--shutdown-seconds", &seconds, "--client-timeout-seconds", &seconds];
+    let mut companion = Companion::start(&flags);
+    let _request = dawdle(&companion);
+    companion.send_sigterm();
+    until_it_shuts_down(&companion);
+    let began = Instant::now();
+    companion.send_sigterm();
+    assert!(!companion.wait(), "requests were cut off");
+    assert!(began.elapsed() < Duration::from_secs(LONG / 2), "it waited for the request");
+}
+
+#[test]
+fn a_shutdown_ends_whatever_is_under_way() {
+    let directory = TempDir::new().unwrap();
+    let url = crate::companion::sqlite_url(directory.path());
+    let mut companion = Companion::start_with(&url, &["--client-timeout-seconds", "300"], &[]);
+    let _request = dawdle(&companion);
+    let began = Instant::now();
+    assert!(companion.terminate());
+    let took = began.elapsed();
+    println!("the shutdown took {} ms", took.as_millis());
+    // By default 9 s: Docker waits for 10.
+    assert!(took < Duration::from_secs(30), "{took:?}");
+}
+
 #[test]
 fn a_request_under_way_is_answered_when_the_server_is_told_to_end() {
     let mut companion = Companion::start(&[]);
@@ -71,12 +121,7 @@ fn a_request_under_way_is_answered_when_the_server_is_told_to_end() {
     reader.read_line(&mut line).unwrap();
     assert_eq!(line, "HTTP/1.1 100 Continue\r\n");
     companion.send_sigterm();
-    // Whether others can still connect would not say it: the port may be somebody else's by then.
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !companion.log().contains("ending: requests under way are answered first") {
-        assert!(Instant::now() < deadline, "it does not say that it ends: {}", companion.log());
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    until_it_shuts_down(&companion);
     stream.write_all(body.as_bytes()).unwrap();
     let mut answer = String::new();
     reader.read_to_string(&mut answer).unwrap();
