@@ -31,6 +31,7 @@ pub struct Listener {
     after: Vec<Value>,
     upstream: Upstream,
     routes: Option<Value>,
+    tls: Option<Value>,
     extra: Value,
 }
 
@@ -60,6 +61,7 @@ impl Listener {
             after: Vec::new(),
             upstream: Upstream::Http1,
             routes: None,
+            tls: None,
             extra: json!({}),
         }
     }
@@ -143,6 +145,13 @@ impl Listener {
         self
     }
 
+    /// The same where TLS ends: `context` is its `DownstreamTlsContext`.
+    #[must_use]
+    pub fn tls(mut self, context: Value) -> Self {
+        self.tls = Some(context);
+        self
+    }
+
     /// The same with an access log on Envoy's standard output, which [`crate::Envoy::log`] reads.
     #[must_use]
     pub fn access_log(self, format: &str) -> Self {
@@ -199,13 +208,21 @@ impl Listener {
         for (field, value) in self.extra.as_object().into_iter().flatten() {
             manager[field] = value.clone();
         }
+        let mut chain = json!({"filters": [{
+            "name": "envoy.filters.network.http_connection_manager",
+            "typed_config": manager,
+        }]});
+        if let Some(context) = &self.tls {
+            let mut context = context.clone();
+            context["@type"] =
+                json!("type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext");
+            chain["transport_socket"] =
+                json!({"name": "envoy.transport_sockets.tls", "typed_config": context});
+        }
         json!({
             "name": self.name,
             "address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}},
-            "filter_chains": [{"filters": [{
-                "name": "envoy.filters.network.http_connection_manager",
-                "typed_config": manager,
-            }]}],
+            "filter_chains": [chain],
         })
     }
 }

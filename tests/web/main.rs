@@ -3,6 +3,7 @@
 
 mod better_auth;
 mod browser;
+mod doctor;
 mod fastapi;
 mod operations;
 // The companion's own tests start a PostgreSQL of their own; the same one serves here.

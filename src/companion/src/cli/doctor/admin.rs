@@ -24,6 +24,18 @@ pub(super) struct Answer {
     pub(super) clock_difference_seconds: Option<i64>,
 }
 
+/// An address of the admin interface, which speaks HTTP and nothing else.
+pub(super) fn parse_url(text: &str) -> Result<Url, String> {
+    let example = "such as http://127.0.0.1:9901";
+    match Url::parse(text) {
+        Ok(url) if url.scheme() == "https" => Err(format!(
+            "Envoy's admin interface speaks plain http, never https: run doctor on Envoy's machine with an address {example}"
+        )),
+        Ok(url) if url.scheme() == "http" && url.has_host() => Ok(url),
+        _ => Err(format!("give it with http:// in front, {example}")),
+    }
+}
+
 /// Counters and gauges whose name matches the regular expression `filter`.
 pub(super) async fn stats(admin: &Url, filter: &str) -> Result<Answer, String> {
     let filter: String = form_urlencoded::byte_serialize(filter.as_bytes()).collect();
@@ -73,4 +85,20 @@ async fn ask(admin: &Url, path: &str) -> Result<Answer, String> {
 fn parse_date(text: &str) -> Option<i64> {
     let time = httpdate::parse_http_date(text).ok()?;
     i64::try_from(time.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_admin_address_is_plain_http() {
+        for good in ["http://127.0.0.1:9901", "http://[::1]:9901/", "http://envoy"] {
+            assert!(parse_url(good).is_ok(), "{good}");
+        }
+        assert!(parse_url("https://127.0.0.1:9901").unwrap_err().contains("never https"));
+        for bad in ["127.0.0.1:9901", "localhost:9901", "unix:/run/envoy", "ftp://envoy", ""] {
+            assert!(parse_url(bad).unwrap_err().contains("http:// in front"), "{bad}");
+        }
+    }
 }

@@ -16,6 +16,10 @@ pub(super) struct Gate<'dump> {
     /// The filters in front of the gate, then those behind it.
     pub(super) before: Vec<&'dump Value>,
     pub(super) behind: Vec<&'dump Value>,
+    /// The HTTP connection manager, or what stands in its place.
+    pub(super) manager: &'dump Value,
+    /// Whether browsers' TLS ends in the gate's filter chain. A mesh's TLS, where the client shows a certificate, is none.
+    pub(super) ends_tls: bool,
     /// The Wasm filter's own configuration, `config`.
     plugin: &'dump Value,
     /// The gate's configuration.
@@ -70,19 +74,27 @@ impl Dump {
 
     fn listener<'dump>(&'dump self, listener: &'dump Value, refused: bool) -> Option<Listener<'dump>> {
         let name = text(listener, "name");
-        let mut chains = Vec::new();
-        objects_with(listener, "http_filters", &mut chains);
-        let gates = chains.iter().flat_map(|chain| self.gates(name, chain, refused)).collect();
-        (!chains.is_empty()).then_some(Listener { name, gates })
+        let mut serves_http = false;
+        let mut gates = Vec::new();
+        for chain in members(listener, "filter_chains").chain(listener.get("default_filter_chain")) {
+            let mut managers = Vec::new();
+            objects_with(chain, "http_filters", &mut managers);
+            serves_http |= !managers.is_empty();
+            for manager in managers {
+                gates.extend(self.gates(name, manager, ends_tls(chain), refused));
+            }
+        }
+        serves_http.then_some(Listener { name, gates })
     }
 
     fn gates<'dump>(
         &'dump self,
         listener: &'dump str,
-        chain: &'dump Value,
+        manager: &'dump Value,
+        ends_tls: bool,
         refused: bool,
     ) -> Vec<Gate<'dump>> {
-        let filters: Vec<&Value> = members(chain, "http_filters").collect();
+        let filters: Vec<&Value> = members(manager, "http_filters").collect();
         let gate = |(index, filter): (usize, &&'dump Value)| {
             let name = text(filter, "name");
             let plugin = plugin(self.typed_config(filter));
@@ -94,6 +106,8 @@ impl Dump {
                 refused,
                 before: before.to_vec(),
                 behind: rest.iter().skip(1).copied().collect(),
+                manager,
+                ends_tls,
                 plugin,
                 configuration,
             })
@@ -221,6 +235,18 @@ impl Provider<'_> {
     }
 }
 
+/// Whether browsers' TLS ends in this filter chain, or QUIC's.
+fn ends_tls(filter_chain: &Value) -> bool {
+    let socket = &filter_chain["transport_socket"]["typed_config"];
+    let context = if type_of(socket).ends_with(".QuicDownstreamTransport") {
+        &socket["downstream_tls_context"]
+    } else {
+        socket
+    };
+    let is_tls = type_of(socket).ends_with(".DownstreamTlsContext") || context != socket;
+    is_tls && context["require_client_certificate"] != true
+}
+
 /// The plugin's configuration in a filter's: of a Wasm filter, a dynamic module, or either as a `TypedStruct`.
 fn plugin(typed_config: &Value) -> &Value {
     let filter =
@@ -240,7 +266,7 @@ fn gate_configuration(plugin: &Value) -> Option<Value> {
 }
 
 /// A number as a `Struct` (`30000.0`) or JSON has it.
-fn number(value: &Value) -> Option<u64> {
+pub(super) fn number(value: &Value) -> Option<u64> {
     let whole = |number: f64| format!("{number:.0}").parse().ok();
     value.as_u64().or_else(|| value.as_f64().and_then(whole))
 }
@@ -265,32 +291,5 @@ fn objects_with<'value>(value: &'value Value, field: &str, found: &mut Vec<&'val
         Value::Object(fields) => fields.values().for_each(|inner| objects_with(inner, field, found)),
         Value::Array(items) => items.iter().for_each(|inner| objects_with(inner, field, found)),
         _ => {}
-    }
-}
-
-/// Whether a filter changes where a request goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Rewrites {
-    Yes,
-    Perhaps,
-    No,
-}
-
-/// Whether a filter with this configuration changes path, method or host.
-pub(super) fn rewrites(typed_config: &Value) -> Rewrites {
-    /// Filters that run code, or ask somebody, and may change anything.
-    const MAY: &[&str] =
-        &["Wasm", "DynamicModuleFilter", "ExternalProcessor", "ExtAuthz", "GrpcJsonTranscoder", "Lua"];
-    let kind = type_of(typed_config).rsplit('.').next().unwrap_or_default();
-    let names_pseudo_header = || {
-        let text = typed_config.to_string();
-        [":path", ":method", ":authority"].iter().any(|name| text.contains(name))
-    };
-    match kind {
-        "HeaderMutation" | "Lua" if names_pseudo_header() => Rewrites::Yes,
-        kind if MAY.contains(&kind) => Rewrites::Perhaps,
-        // Envoy's Go filter is called `Config`.
-        "Config" if type_of(typed_config).contains(".golang.") => Rewrites::Perhaps,
-        _ => Rewrites::No,
     }
 }
