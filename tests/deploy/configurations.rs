@@ -1,24 +1,11 @@
 //! The gate's configurations in README, docs and `envoy/`, each in a real Envoy with a real companion: what their pages
 //! promise.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-
-use jwt_gate_tests::{Answer, Companion, Envoy, Listener, Request, Spec, forge};
+use jwt_gate_tests::{Answer, Companion, Envoy, Listener, Request, Spec, Upstream, cluster, forge};
 use serde_json::{Value, json};
 
-use crate::repository;
+use crate::shipped::{Shipped, shipped};
 use crate::walk::wait_until;
-
-/// Pages and files with less would be a sign that this test no longer finds them.
-const AT_LEAST: usize = 6;
-
-/// A gate's configuration that somebody may copy.
-struct Shipped {
-    /// Where it is: file and line.
-    place: String,
-    gate: Value,
-}
 
 /// The configuration in an Envoy.
 struct Site {
@@ -26,81 +13,28 @@ struct Site {
     _companion: Companion,
 }
 
-fn shipped() -> Vec<Shipped> {
-    let root = repository();
-    let mut found = Vec::new();
-    let mut files = vec![root.join("README.md")];
-    for folder in ["docs", "docs/deploy", "envoy"] {
-        files.extend(files_of(&root.join(folder)));
-    }
-    for file in files {
-        let text = fs::read_to_string(&file).expect("a text");
-        let name = file.strip_prefix(&root).expect("in the repository").display().to_string();
-        let blocks = if name.ends_with(".md") { yaml_blocks(&text) } else { vec![(1, text)] };
-        for (line, block) in blocks {
-            let document: Value = serde_saphyr::from_str(&block)
-                .unwrap_or_else(|error| panic!("{name}:{line} is not YAML: {error}"));
-            let mut gates = Vec::new();
-            gates_in(&document, &mut gates);
-            found.extend(gates.into_iter().map(|gate| Shipped { place: format!("{name}:{line}"), gate }));
-        }
-    }
-    found
-}
-
-fn files_of(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
-    let mut files: Vec<PathBuf> =
-        entries.filter(|path| path.extension().is_some_and(|kind| kind == "md" || kind == "yaml")).collect();
-    files.sort();
-    files
-}
-
-/// The fenced blocks of YAML with the numbers of their first lines.
-fn yaml_blocks(page: &str) -> Vec<(usize, String)> {
-    let mut blocks = Vec::new();
-    let mut open: Option<(usize, String)> = None;
-    for (number, line) in (1..).zip(page.lines()) {
-        match &mut open {
-            Some(_) if line.starts_with("```") => blocks.extend(open.take()),
-            Some((_, block)) => {
-                block.push_str(line);
-                block.push('\n');
-            }
-            None if line == "```yaml" => open = Some((number + 1, String::new())),
-            None => {}
-        }
-    }
-    blocks
-}
-
-/// Every object that has `providers`, which is what makes a gate's configuration.
-fn gates_in(value: &Value, found: &mut Vec<Value>) {
-    match value {
-        Value::Object(fields) if fields.get("providers").is_some_and(Value::is_object) => {
-            found.push(value.clone())
-        }
-        Value::Object(fields) => fields.values().for_each(|inner| gates_in(inner, found)),
-        Value::Array(items) => items.iter().for_each(|inner| gates_in(inner, found)),
-        _ => {}
-    }
-}
-
 impl Shipped {
     fn start(&self) -> Site {
-        let companion = Companion::start(forge::SECRET);
-        let to_companion = |path: &str| json!({"match": {"path": path}, "route": {"cluster": "companion"}});
+        // The companion's cookie has the name that the gate reads.
+        let public_url = if self.is_https() { "https://app.test" } else { "http://app.test" };
+        let companion = Companion::start_with(&[
+            ("BETTER_AUTH_SECRET", forge::SECRET),
+            ("JWT_GATE_PUBLIC_URL", public_url),
+        ]);
+        let to_companion = |path: &str| json!({"match": {"path": path}, "route": {"cluster": "auth"}});
         let routes = json!([
-            {"match": {"prefix": "/api/auth/"}, "route": {"cluster": "companion"}},
+            {"match": {"prefix": "/api/auth/"}, "route": {"cluster": "auth"}},
             to_companion("/sign-in"),
             to_companion("/sign-up"),
             to_companion("/sign-out"),
-            {"match": {"prefix": "/"}, "route": {"cluster": jwt_gate_tests::cluster(jwt_gate_tests::Upstream::Http1)}},
+            {"match": {"prefix": "/"}, "route": {"cluster": cluster(Upstream::Http1)}},
         ]);
-        let listener = Listener::gated("site", self.gate.clone()).normalised().routes(routes);
+        let listener = Listener::gated("site", self.gate.clone()).form(self.form).normalised().routes(routes);
+        // The list of revocations comes from the cluster that the file names, as a mesh's.
+        let feed = self.gate["revocation"]["cluster"].as_str().unwrap_or("no_feed");
         let envoy = Spec::new()
-            .cluster("companion", companion.public_port())
-            .cluster("companion_private", companion.private_port())
+            .cluster("auth", companion.public_port())
+            .cluster(feed, companion.private_port())
             .listener(listener)
             .try_start()
             .unwrap_or_else(|refused| panic!("{} is refused:\n{refused}", self.place));
@@ -142,6 +76,11 @@ impl Shipped {
         rules.into_iter().flatten().any(|rule| rule["match"].to_string().contains("/admin"))
     }
 
+    /// Whether it reads the cookie of a site by https.
+    fn is_https(&self) -> bool {
+        self.provider().1["from_cookies"].to_string().contains("__Host-")
+    }
+
     fn is_for_the_companion(&self) -> bool {
         !self.place.contains("better-auth")
     }
@@ -171,8 +110,9 @@ impl Site {
 fn every_configuration_that_is_shown_can_be_used_and_refuses_those_without_a_token() {
     let shipped = shipped();
     let places: Vec<&str> = shipped.iter().map(|shipped| shipped.place.as_str()).collect();
-    assert!(shipped.len() >= AT_LEAST, "{places:?}");
-    assert!(places.iter().any(|place| place.starts_with("README.md")), "{places:?}");
+    for place in ["README.md", "docs/", "envoy/envoy.yaml", "envoy/istio/", "envoy/gateway/"] {
+        assert!(places.iter().any(|known| known.starts_with(place)), "{place}: {places:?}");
+    }
     for shipped in &shipped {
         let place = &shipped.place;
         let site = shipped.start();
@@ -195,6 +135,35 @@ fn every_configuration_that_is_shown_can_be_used_and_refuses_those_without_a_tok
             assert!(arrived.is_empty(), "{place}: {path} lets x-user-id in");
         }
     }
+}
+
+/// Paths that a rule matches, one of each kind.
+fn paths_of(rule: &Value) -> Vec<String> {
+    let text = |kind: &str| rule["match"][kind].as_str().map(str::to_owned);
+    match (text("path"), text("prefix"), text("path_separated_prefix")) {
+        (Some(path), ..) => vec![path],
+        (_, Some(prefix), _) => vec![format!("{prefix}x")],
+        (.., Some(prefix)) => vec![format!("{prefix}/x"), prefix],
+        _ => Vec::new(),
+    }
+}
+
+#[test]
+fn what_a_shown_rule_makes_public_is_open_without_a_token() {
+    let mut tried = 0;
+    for shipped in shipped() {
+        let rules = shipped.gate["rules"].as_array().cloned().unwrap_or_default();
+        let public = rules.iter().filter(|rule| rule["requires"].is_null());
+        let paths: Vec<String> = public.flat_map(paths_of).collect();
+        let site = shipped.start();
+        for path in paths {
+            let answer = site.get(&path, None);
+            let open = ![401, 403, 503].contains(&answer.status);
+            assert!(open, "{}: {path} is public, and answered {answer:?}", shipped.place);
+            tried += 1;
+        }
+    }
+    assert!(tried >= 20, "{tried}");
 }
 
 #[test]
@@ -260,6 +229,13 @@ fn with_every_configuration_for_the_companion_a_sign_out_takes_the_token_back() 
         assert_eq!(signed_up.status, 201, "{place}: {signed_up:?}");
         let token = signed_up.json()["token"].as_str().expect("a token").to_owned();
         let bearer = ("authorization".to_owned(), format!("Bearer {token}"));
+        // A browser has the cookie that the companion set, and nothing else.
+        let cookie = signed_up.header("set-cookie").expect("a cookie");
+        let pair = cookie.split(';').next().expect("a pair").to_owned();
+        let by_cookie = site.get("/api/orders", Some(&("cookie".to_owned(), pair.clone())));
+        if provider["from_cookies"].is_array() {
+            assert_eq!(by_cookie.status, 200, "{place}: {pair}");
+        }
         assert_eq!(site.get("/api/orders", Some(&bearer)).status, 200, "{place}");
         assert_eq!(site.post("/api/auth/signout", &json!({}), Some(&token)).status, 204, "{place}");
         wait_until(&format!("{place}: the gate knows of the sign-out"), || {

@@ -12,6 +12,7 @@ mod kubernetes;
 mod observability;
 mod resources;
 mod schemas;
+mod shipped;
 mod site;
 mod walk;
 // The companion's own tests start a PostgreSQL of their own; the same one serves here.
