@@ -15,6 +15,8 @@ pub(crate) struct Attempt {
     method: String,
     host: String,
     target: Vec<u8>,
+    /// Headers that name another path or method.
+    overrides: Vec<(String, String)>,
     http2: bool,
 }
 
@@ -36,6 +38,7 @@ const PATHS: &[&str] = &[
     "/secret",
     "/items",
     "/items",
+    "/notes",
     "/panel",
     "/me",
     "/files/private/a.txt",
@@ -165,6 +168,10 @@ const SLASHES: &[&str] = &[
     "/;x/",
 ];
 
+/// Headers by which a framework, or a package for it, takes another method or path than the request's.
+const METHOD_OVERRIDES: &[&str] = &["X-HTTP-Method", "X-HTTP-Method-Override", "X-Method-Override"];
+const URL_OVERRIDES: &[&str] = &["X-Original-URL", "X-Rewrite-URL"];
+
 /// A change of a path.
 type Change = fn(&mut Vec<u8>, &mut StdRng);
 
@@ -181,6 +188,17 @@ fn place(path: &[u8], rng: &mut StdRng) -> usize {
 fn slash(path: &[u8], rng: &mut StdRng) -> usize {
     let slashes: Vec<_> = (0..path.len()).filter(|index| path[*index] == b'/').collect();
     slashes.choose(rng).copied().unwrap_or(0)
+}
+
+/// A header's name as servers read it too: CGI's and WSGI's see no case, and `_` where `-` is.
+fn spelt(name: &str, rng: &mut StdRng) -> String {
+    let joint = pick(rng, &["-", "-", "_"]);
+    let letters = name.chars().map(|letter| match letter {
+        '-' => joint.to_owned(),
+        letter if rng.random() => letter.to_ascii_uppercase().to_string(),
+        letter => letter.to_ascii_lowercase().to_string(),
+    });
+    letters.collect()
 }
 
 fn insert(path: &mut Vec<u8>, at: usize, text: &str) {
@@ -296,14 +314,21 @@ const CHANGES: &[Change] = &[
 impl fmt::Debug for Attempt {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let version = if self.http2 { "HTTP/2" } else { "HTTP/1.1" };
-        write!(formatter, "{} {} {version} to {}", self.method, latin1(&self.target), self.host)
+        write!(formatter, "{} {} {version} to {}", self.method, latin1(&self.target), self.host)?;
+        self.overrides.iter().try_for_each(|(name, value)| write!(formatter, ", {name}: {value}"))
     }
 }
 
 impl Attempt {
     /// As a person would write it.
     pub(crate) fn plain(method: &str, host: &str, path: &str) -> Self {
-        Self { method: method.to_owned(), host: host.to_owned(), target: path.into(), http2: false }
+        Self {
+            method: method.to_owned(),
+            host: host.to_owned(),
+            target: path.into(),
+            overrides: Vec::new(),
+            http2: false,
+        }
     }
 
     /// Each single change that can be listed, of each path; over either version of HTTP in turn.
@@ -331,6 +356,7 @@ impl Attempt {
             method: "GET".to_owned(),
             host: host.to_owned(),
             target: target.into_bytes(),
+            overrides: Vec::new(),
             http2: index % 2 == 0,
         };
         all.enumerate().map(attempt).collect()
@@ -346,11 +372,44 @@ impl Attempt {
             "delete", "get", "PUT",
         ];
         let host = if rng.random_range(0..4) > 0 { "app.test" } else { pick(rng, HOSTS) };
-        Self { method: pick(rng, &methods).to_owned(), host: host.to_owned(), target, http2: rng.random() }
+        Self {
+            method: pick(rng, &methods).to_owned(),
+            host: host.to_owned(),
+            target,
+            overrides: Vec::new(),
+            http2: rng.random(),
+        }
+    }
+
+    /// With a header that names another method or path, in some spelling.
+    pub(crate) fn draw_override(rng: &mut StdRng) -> Self {
+        let mut overrides = Vec::new();
+        for _ in 0..pick(rng, &[1, 1, 1, 2]) {
+            let (name, value) = if rng.random() {
+                (pick(rng, METHOD_OVERRIDES), pick(rng, &["DELETE", "GET", "POST", "delete", "PUT", "HEAD"]))
+            } else {
+                (pick(rng, URL_OVERRIDES), pick(rng, PATHS))
+            };
+            overrides.push((spelt(name, rng), value.to_owned()));
+        }
+        let mut attempt = Self::plain(
+            pick(rng, &["GET", "POST", "POST", "DELETE", "HEAD"]),
+            "app.test",
+            pick(
+                rng,
+                &["/public", "/open/x", "/panel", "/items", "/notes", "/notes", "/files/a.txt", "/nowhere"],
+            ),
+        );
+        attempt.overrides = overrides;
+        attempt.http2 = rng.random();
+        attempt
     }
 
     fn request(&self, token: Option<&str>) -> Request {
-        let request = Request::new(&self.method, &self.target).header("host", &self.host);
+        let mut request = Request::new(&self.method, &self.target).header("host", &self.host);
+        for (name, value) in &self.overrides {
+            request = request.header(name, value);
+        }
         match token {
             Some(token) => request.bearer(token),
             None => request,

@@ -9,12 +9,15 @@ from django.http.request import split_domain_port
 from django.urls import path, re_path
 from django.views.static import serve
 
+OVERRIDES = "OVERRIDES" in os.environ
+
 settings.configure(
     SECRET_KEY="x" * 50,
     ALLOWED_HOSTS=["*"],
     ROOT_URLCONF=__name__,
     APPEND_SLASH=True,
-    MIDDLEWARE=["django.middleware.common.CommonMiddleware", f"{__name__}.hosts"],
+    MIDDLEWARE=["django.middleware.common.CommonMiddleware", f"{__name__}.hosts"]
+    + ["method_override.middleware.MethodOverrideMiddleware"] * OVERRIDES,
 )
 
 
@@ -45,6 +48,27 @@ def items(request):
     return HttpResponseNotAllowed(["GET", "HEAD", "POST", "DELETE"])
 
 
+def notes(request):
+    if request.method == "POST":
+        return handler("notes add")(request)
+    if request.method == "DELETE":
+        return handler("notes delete")(request)
+    return HttpResponseNotAllowed(["POST", "DELETE"])
+
+
+def original_url(application):
+    """What IIS's wfastcgi does before it calls an application (`handle_response` in wfastcgi.py)."""
+
+    def replaced(environ, start_response):
+        for name in ("HTTP_X_ORIGINAL_URL", "HTTP_X_REWRITE_URL"):
+            if name in environ:
+                environ["PATH_INFO"] = environ[name].partition("?")[0]
+                break
+        return application(environ, start_response)
+
+    return replaced
+
+
 def files(request, path):
     response = serve(request, path, document_root=os.environ["FILES"])
     name = getattr(getattr(response, "file_to_stream", None), "name", "")
@@ -60,6 +84,7 @@ urlpatterns = [
     # As Django's documentation wrote routes for years: `$` matches before a last line break too.
     re_path(r"^secret$", handler("secret")),
     path("items", items),
+    path("notes", notes),
     path("panel", handler("panel")),
     path("me", handler("me")),
     re_path(r"^files/(?P<path>.*)$", files),
@@ -79,7 +104,8 @@ if __name__ == "__main__":
             pass
 
     server = Server(("127.0.0.1", 0), Quiet)
-    server.set_app(get_wsgi_application())
+    application = get_wsgi_application()
+    server.set_app(original_url(application) if OVERRIDES else application)
     print(f"listens on {server.server_port} ", flush=True)
     server.serve_forever()
 else:

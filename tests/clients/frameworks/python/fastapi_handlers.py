@@ -65,6 +65,16 @@ async def items_write():
     return ran("items write")
 
 
+@app.post("/notes")
+async def notes_add():
+    return ran("notes add")
+
+
+@app.delete("/notes")
+async def notes_delete():
+    return ran("notes delete")
+
+
 @app.get("/panel")
 async def panel():
     return ran("panel")
