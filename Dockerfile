@@ -17,13 +17,14 @@ COPY .cargo .cargo
 COPY src/token/Cargo.toml src/token/
 COPY src/gate/Cargo.toml src/gate/
 COPY src/gate/config/Cargo.toml src/gate/config/
+COPY src/wasm/Cargo.toml src/wasm/
 COPY src/companion/Cargo.toml src/companion/
 COPY tests/Cargo.toml tests/
 COPY xtask/Cargo.toml xtask/
 COPY xtask/empty-filter/Cargo.toml xtask/empty-filter/
 COPY xtask/floor-filter/Cargo.toml xtask/floor-filter/
 COPY xtask/alone/Cargo.toml xtask/alone/
-RUN for crate in src/token src/gate src/gate/config src/companion tests xtask xtask/empty-filter xtask/floor-filter xtask/alone; do \
+RUN for crate in src/token src/gate src/gate/config src/wasm src/companion tests xtask xtask/empty-filter xtask/floor-filter xtask/alone; do \
         mkdir -p "$crate/src" && echo '//! Stands in.' > "$crate/src/lib.rs"; \
     done \
     && for program in src/companion xtask; do printf '//! Stands in.\nfn main() {}\n' > "$program/src/main.rs"; done \
@@ -31,7 +32,7 @@ RUN for crate in src/token src/gate src/gate/config src/companion tests xtask xt
     && cargo build --locked --package xtask \
     # With the flags of `cargo xtask wasm`, or cargo would compile all of it again there.
     && RUSTFLAGS="--remap-path-prefix=/build=/jwt-gate --remap-path-prefix=$CARGO_HOME=/cargo" \
-        cargo build --locked --profile wasm --target wasm32-wasip1 --package jwt-gate
+        cargo build --locked --profile wasm --target wasm32-wasip1 --package jwt-gate-wasm
 
 # Then the programs. Cargo looks at modification times: the sources must be younger than the stand-ins' build.
 COPY src src

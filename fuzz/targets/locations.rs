@@ -1,15 +1,18 @@
 //! A token that is taken off a request leaves every other byte of `Cookie` and query where it was, and no token.
 #![no_main]
 
-use jwt_gate::{Gate, Request, Verdict, config};
+use jwt_gate::{Verdict, config};
 use jwt_gate_fuzz::{NOW, expand, headers, planted};
 use libfuzzer_sys::fuzz_target;
 
+use crate::support::{Gate, request_of};
 use crate::taken_off::{Names, keeps_every_other_byte};
 
 #[path = "../../src/gate/tests/oracle/readings.rs"]
 #[allow(dead_code, reason = "of the readings only one is needed here")]
 mod readings;
+#[path = "../../src/gate/tests/support/mod.rs"]
+mod support;
 #[path = "../../src/gate/tests/oracle/taken_off.rs"]
 mod taken_off;
 
@@ -32,11 +35,11 @@ thread_local! {
 
 fuzz_target!(|input: &[u8]| {
     let headers = headers(&expand(input));
-    let decision = GATE.with(|gate| gate.decide(&Request::new(headers.clone()), NOW));
-    let Verdict::Pass(pass) = decision.verdict else { return };
-    assert!(pass.authenticated, "nothing here is public");
-    let subject = pass.subject.as_deref();
+    let decision = GATE.with(|gate| gate.decide(&request_of(&headers), NOW));
+    let Verdict::Allow(allowed) = decision.verdict else { return };
+    assert!(allowed.authenticated, "nothing here is public");
+    let subject = allowed.subject.as_deref();
     assert!(planted().iter().any(|planted| planted.good && Some(planted.subject) == subject));
 
-    GATE.with(|gate| keeps_every_other_byte(gate, &NAMES, &headers, &pass.edits, NOW));
+    GATE.with(|gate| keeps_every_other_byte(gate, &NAMES, &headers, &decision.mutations, NOW));
 });

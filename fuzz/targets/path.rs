@@ -8,6 +8,8 @@ use libfuzzer_sys::fuzz_target;
 mod paths;
 #[path = "../../src/gate/tests/oracle/readings.rs"]
 mod readings;
+#[path = "../../src/gate/tests/support/mod.rs"]
+mod support;
 
 fuzz_target!(|target: &[u8]| {
     paths::passes_and_reads_alike(target);

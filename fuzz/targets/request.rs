@@ -1,9 +1,14 @@
 //! Whole requests: an identity comes from a token in that request, a spoofed one goes, nothing tells a token.
 #![no_main]
 
-use jwt_gate::{Decision, Edit, Gate, Reply, Request, Verdict, config};
+use jwt_gate::{HeaderMutation, Reply, Verdict, config};
 use jwt_gate_fuzz::{NOW, expand, headers, holds, percent_decoded, planted};
 use libfuzzer_sys::fuzz_target;
+
+use crate::support::{Decided, Gate, request_of};
+
+#[path = "../../src/gate/tests/support/mod.rs"]
+mod support;
 
 const CONFIG: &str = "
 providers:
@@ -59,19 +64,19 @@ thread_local! {
 fuzz_target!(|input: &[u8]| {
     let expanded = expand(input);
     let headers = headers(&expanded);
-    let decide = || GATE.with(|gate| gate.decide(&Request::new(headers.clone()), NOW));
-    let Decision { spoofed, verdict, .. } = decide();
+    let decide = || GATE.with(|gate| gate.decide(&request_of(&headers), NOW));
+    let Decided { stripped, mutations, verdict, .. } = decide();
     assert_eq!(verdict, decide().verdict, "the cache changes nothing");
     for (name, _) in &headers {
         let fold = |byte: u8| if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' };
         let folded: Vec<u8> = name.bytes().map(fold).collect();
         let guarded = GUARDED.iter().chain(&OVERRIDES).any(|guarded| guarded.as_bytes() == folded);
-        assert_eq!(guarded, spoofed.iter().any(|gone| gone == name.as_bytes()), "{name:?}");
+        assert_eq!(guarded, stripped.iter().any(|gone| gone == name.as_bytes()), "{name:?}");
     }
     match verdict {
-        Verdict::Refuse(_, reply) => tells_nothing(&headers, &reply),
+        Verdict::Deny(_, reply) => tells_nothing(&headers, &reply),
         Verdict::Undecided => panic!("the clock told the time"),
-        Verdict::Pass(pass) => {
+        Verdict::Allow(allowed) => {
             let decoded = percent_decoded(&expanded);
             let present = |subject: &[u8]| {
                 planted().iter().any(|planted| {
@@ -81,11 +86,11 @@ fuzz_target!(|input: &[u8]| {
                         && (holds(&expanded, token) || holds(&decoded, token))
                 })
             };
-            assert!(pass.authenticated || (pass.edits.is_empty() && pass.filter_state.is_empty()));
-            assert_eq!(pass.authenticated, pass.subject.is_some());
-            assert!(pass.subject.iter().all(|subject| present(subject.as_bytes())));
-            for edit in &pass.edits {
-                if let Edit::Set(name, value) = edit
+            assert!(allowed.authenticated || (mutations.is_empty() && allowed.filter_state.is_empty()));
+            assert_eq!(allowed.authenticated, allowed.subject.is_some());
+            assert!(allowed.subject.iter().all(|subject| present(subject.as_bytes())));
+            for mutation in &mutations {
+                if let HeaderMutation::Set(name, value) = mutation
                     && ["x-user-id", "x-operator"].contains(&&**name)
                 {
                     assert!(present(value), "{name} without its token");

@@ -1,13 +1,18 @@
 //! Whatever the feed answers, the next call is well formed, and what a good page revokes is refused.
 #![no_main]
 
-use std::rc::Rc;
+use std::sync::Arc;
 
-use jwt_gate::{Answer, Code, Gate, Request, Verdict, config};
+use jwt_gate::{DenyReason, PollOutcome, Reply, Request, Verdict, config};
 use jwt_gate_fuzz::{NOW, planted};
 use jwt_gate_token::Refusal;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
+
+use crate::support::Gate;
+
+#[path = "../../src/gate/tests/support/mod.rs"]
+mod support;
 
 const CONFIG: &str = "
 providers: {app: {secrets: [{inline: fuzz-0123456789-abcdefghij-ABCDEFGHIJ}]}}
@@ -19,12 +24,12 @@ cache: {max_entries: 8}
 /// Answers are parted by a NUL; the first byte of each is its status.
 fn main_of(input: &[u8]) {
     let gate = Gate::new(config::read(CONFIG.as_bytes()).unwrap(), &|_| None).unwrap();
-    let watch = gate.watch().expect("a watch");
+    let mut follower = gate.follower.borrow_mut();
+    let follower = follower.as_mut().expect("a follower");
     let token = &planted()[0];
     let bearer = format!("Bearer {}", token.token);
     let headers = [(":method", "GET"), (":path", "/"), ("authorization", bearer.as_str())];
-    let headers = headers.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()));
-    let request = Request::new(headers.to_vec());
+    let request = Request::new(headers.map(|(name, value)| (name.as_bytes(), value.as_bytes())));
     let mut revoked = false;
     for (instant, answer) in (0_u32..).zip(input.split(|byte| *byte == 0).take(16)) {
         let (status, body) = answer.split_first().map_or((b' ', answer), |(status, body)| (*status, body));
@@ -34,14 +39,14 @@ fn main_of(input: &[u8]) {
             b' ' => b"",
             _ => b"200",
         };
-        let (entries, failures) = (watch.entries(), watch.failures());
-        let outcome = watch.answer(status, body, NOW);
-        watch.tick(instant.into());
-        assert_eq!(outcome == Answer::Failed, watch.failures() > failures);
+        let (entries, failures) = (follower.revocations().entries(), follower.failures());
+        let outcome = follower.answer(status, body, NOW);
+        follower.tick(instant.into());
+        assert_eq!(outcome == PollOutcome::Failed, follower.failures() > failures);
         if status != b"200" {
-            assert_eq!((outcome, watch.entries()), (Answer::Failed, entries), "only 200 is an answer");
+            assert_eq!((outcome, follower.revocations().entries()), (PollOutcome::Failed, entries), "only 200 is an answer");
         }
-        let call = gate.revocation_call(NOW, instant.into()).expect("a call");
+        let call = follower.poll(NOW, instant.into());
         for (name, value) in &call.headers {
             let plain = |byte: u8| byte.is_ascii_graphic() || byte == b' ';
             assert!(value.bytes().all(plain), "{name}: {value:?}");
@@ -49,8 +54,8 @@ fn main_of(input: &[u8]) {
                 assert!(!value.contains([' ', '#']) && value.matches(['?', '&']).count() <= 1, "{value:?}");
             }
         }
-        revoked |= outcome != Answer::Failed && revokes(body, token.subject);
-        let refused = Verdict::Refuse(Code::Token(Refusal::Revoked), refusal(&gate, &request));
+        revoked |= outcome != PollOutcome::Failed && revokes(body, token.subject);
+        let refused = Verdict::Deny(DenyReason::Token(Refusal::Revoked), refusal(&gate, &request));
         if revoked {
             assert_eq!(gate.decide(&request, NOW).verdict, refused);
         }
@@ -58,10 +63,10 @@ fn main_of(input: &[u8]) {
 }
 
 /// The reply that goes with the verdict, so that it can be compared.
-fn refusal(gate: &Gate, request: &Request) -> Rc<jwt_gate::Reply> {
+fn refusal(gate: &Gate, request: &Request<'_>) -> Arc<Reply> {
     match gate.decide(request, NOW).verdict {
-        Verdict::Refuse(_, reply) => reply,
-        Verdict::Pass(_) | Verdict::Undecided => Rc::new(jwt_gate::Reply { status: 0, headers: Vec::new(), body: String::new() }),
+        Verdict::Deny(_, reply) => reply,
+        Verdict::Allow(_) | Verdict::Undecided => Arc::new(Reply { status: 0, headers: Vec::new(), body: String::new() }),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use jwt_gate::{Gate, config};
+use jwt_gate::{Policy, config};
 use schemars::Schema;
 use schemars::transform::{RecursiveTransform, Transform};
 use serde_json::{Value, json};
@@ -74,7 +74,7 @@ fn every_example_is_valid_by_schema_and_by_the_gate() {
             .collect();
         assert!(errors.is_empty(), "{from}: {errors:#?}");
         let compiled =
-            config::read(example.to_string().as_bytes()).and_then(|config| Gate::new(config, &environment));
+            config::read(example.to_string().as_bytes()).and_then(|config| Policy::new(config, &environment));
         assert!(compiled.is_ok(), "{from}: {:?}", compiled.err());
     }
 }

@@ -57,7 +57,7 @@ pub(crate) fn build_as(std: &Std, name: &str) -> Result<PathBuf> {
     let finished = workspace.target.join(name);
     let _lock = lock(&workspace)?;
 
-    let module = link(std, &workspace, "jwt-gate", "jwt_gate")?;
+    let module = link(std, &workspace, "jwt-gate-wasm", "jwt_gate_wasm")?;
     let module = postprocess::postprocess(&module).context("the built module cannot be post-processed")?;
     if fs::read(&finished).is_ok_and(|old| old == module) {
         return Ok(finished);
@@ -81,9 +81,9 @@ pub(crate) fn composition() -> Result<Composition> {
     let (std, workspace) = (standard_library()?, Workspace::locate()?);
     let _lock = lock(&workspace)?;
     let target_dir = std.target_dir(&workspace).join("named");
-    let mut cargo = linking(&std, &workspace, "jwt-gate", &target_dir)?;
+    let mut cargo = linking(&std, &workspace, "jwt-gate-wasm", &target_dir)?;
     command::run(cargo.env("CARGO_PROFILE_WASM_STRIP", "debuginfo"))?;
-    Composition::of(&postprocess::postprocess_with_names(&linked(&target_dir, "jwt_gate")?)?)
+    Composition::of(&postprocess::postprocess_with_names(&linked(&target_dir, "jwt_gate_wasm")?)?)
 }
 
 /// Compiles `package` with the filter's profile and returns its module as it was linked.

@@ -1,29 +1,29 @@
-//! jwt-gate's filter: HS256 JWTs verified inside Envoy, the caller's identity injected as headers, everyone
-//! else turned away.
+//! The gate's decision, without a host: HS256 JWTs are verified, the caller's identity becomes headers, every other request is
+//! refused.
 //!
-//! The decision is a pure function: [`Gate::new`] compiles a [`config::Config`], [`Gate::decide`] takes a
-//! [`Request`] and a time and says what to change and whether to let it through. Only the `host` module,
-//! which exists on wasm32 alone, knows of Envoy.
+//! A [`Policy`] is a compiled [`config::Config`]. It never changes, and all threads share it. Each thread has a [`Worker`],
+//! which remembers the tokens that it has verified: [`Worker::decide`] takes a [`Request`] and a clock, and returns the changes
+//! to the headers and whether the request passes. [`Revocations`] are shared too; a [`Follower`] keeps them up to date. The
+//! host (`src/wasm`) makes every call to Envoy.
 //!
 //! ```text
-//!            boundary            rules                  session                 identity
-//! request ──► strip spoofed ──► which rule, ──► token: where? verify, ──► claims become headers,
-//!             identity headers  what it needs   cache, revocation         the token leaves
-//!                                   │                  │
-//!                                   └──── denial ◄─────┘──► reply: 401, 403, gRPC status, redirect
+//!            header_guard          rules               authentication              identity_headers
+//! request ──► strip the headers ──► which rule, ──► token: where? verify, ──► claims become headers,
+//!             that are ours         requires what?   cache, revocation         the token leaves
+//!                                       │                  │
+//!                                       └── deny_reason ◄──┘──► reply: 401, 403, 503, redirect
 //! ```
 
-mod boundary;
+mod authentication;
 mod cache;
-mod claim_place;
-mod denial;
-mod gate;
-#[cfg(target_arch = "wasm32")]
-mod host;
+mod claims;
+mod deny_reason;
+mod header_guard;
+mod host_name;
 mod identity;
-mod location;
-#[cfg(target_arch = "wasm32")]
-mod metrics;
+mod identity_headers;
+mod mutation;
+mod path;
 mod percent;
 mod policy;
 mod printable;
@@ -31,12 +31,26 @@ mod provider;
 mod reply;
 mod request;
 mod revocation;
+mod rules;
 mod secrets;
+mod text_matcher;
+mod token_sources;
+mod worker;
 
-pub use boundary::Boundary;
-pub use denial::Code;
-pub use gate::{Decision, Edit, Gate, Pass, Verdict};
+pub use authentication::CacheStats;
+pub use deny_reason::DenyReason;
+pub use header_guard::HeaderGuard;
 pub use jwt_gate_config as config;
+pub use mutation::HeaderMutation;
+pub use policy::Policy;
 pub use reply::Reply;
 pub use request::Request;
-pub use revocation::{Answer, Call, Change, Watch};
+pub use revocation::{Follower, PollOutcome, PollRequest, Revocations, Transition};
+pub use worker::{Allowed, Decision, Verdict, Worker};
+
+/// Threads share policies and revocations.
+const _: () = {
+    const fn shared<T: Send + Sync>() {}
+    shared::<Policy>();
+    shared::<Revocations>();
+};

@@ -1,24 +1,18 @@
 //! Who issues tokens, and one request's dealings with them.
 
-use std::cell::RefCell;
-use std::rc::Rc;
+use std::sync::Arc;
 
-use jwt_gate_token::{Expectations, INTERNAL_AUDIENCE, Keyring, NumericDate, Refusal, TimeWindow, verify};
-use serde_json::{Map, Value};
+use jwt_gate_token::{Expectations, INTERNAL_AUDIENCE, Keyring, NumericDate, Refusal, verify};
 
-use crate::cache::Cache;
+use crate::claims::{Condition, member_names, referenced_claims};
 use crate::config::{self, Config, ConfigError};
-use crate::denial::Code;
-use crate::identity::IdentityHeaders;
-use crate::location::{Edit, Found, Locations};
-use crate::policy::{Condition, TextMatcher, Unmet, asked_claims, referenced};
+use crate::identity::Identity;
+use crate::identity_headers::IdentityHeaders;
 use crate::printable::{is_unprintable, printable_json};
-use crate::request::Request;
-use crate::revocation::{Revocable, Watch};
+use crate::revocation::RevocationClaims;
 use crate::secrets::{Environment, Origin, keyring, notes, origins};
-
-/// The most tokens that may be remembered. With tokens of the usual size it is more than Envoy's memory for a VM.
-const MAX_CACHE_ENTRIES: u32 = 1 << 20;
+use crate::text_matcher::TextMatcher;
+use crate::token_sources::TokenSources;
 
 /// The longest name of a provider, in bytes.
 const MAX_NAME_BYTES: usize = 64;
@@ -29,10 +23,10 @@ const MAX_CLOCK_SKEW_SECONDS: u32 = 3600;
 /// One issuer of tokens.
 pub(crate) struct Provider {
     name: String,
-    keyring: Keyring,
+    keyring: Arc<Keyring>,
     expectations: Expectations,
     subject: Option<TextMatcher>,
-    locations: Locations,
+    sources: TokenSources,
     forward: bool,
     headers: IdentityHeaders,
     required_claims: Vec<Condition>,
@@ -40,43 +34,15 @@ pub(crate) struct Provider {
     required_names: Vec<String>,
     filter_state_key: Option<String>,
     origins: Vec<Origin>,
-    /// The claims that rules ask for.
-    asked_claims: Vec<String>,
+    /// The claims that rules refer to.
+    referenced_claims: Vec<String>,
     /// Whether tokens can be revoked.
     revocable: bool,
-    cache: RefCell<Cache<Identity>>,
 }
 
 /// Every provider, in the order of their names.
 #[derive(Debug)]
 pub(crate) struct Providers(Vec<Provider>);
-
-/// Who the caller is, according to one provider: of a token's claims no more than this configuration can ask for, because
-/// thousands of them are remembered.
-#[derive(Debug)]
-pub(crate) struct Identity {
-    provider: usize,
-    window: TimeWindow,
-    revocable: Revocable,
-    claims: Map<String, Value>,
-    payload: Box<str>,
-    headers: Vec<Edit>,
-}
-
-/// One request's dealings with the providers: each is asked at most once.
-pub(crate) struct Session<'request> {
-    providers: &'request Providers,
-    request: &'request Request,
-    clock: &'request dyn Fn() -> Option<NumericDate>,
-    revocations: Option<(&'request Watch, usize)>,
-    asked: Vec<(usize, Result<Rc<Identity>, Unmet>)>,
-    /// How often a verified token was remembered.
-    pub(crate) cache_hits: u32,
-    /// How often one had to be verified.
-    pub(crate) cache_misses: u32,
-    /// Whether a token could not be judged because the clock told no time.
-    pub(crate) lacked_time: bool,
-}
 
 // === impl Provider ===
 
@@ -85,9 +51,8 @@ impl Provider {
         name: String,
         config: config::Provider,
         environment: Environment<'_>,
-        asked_claims: Vec<String>,
+        referenced_claims: Vec<String>,
         revocable: bool,
-        cache_entries: u32,
     ) -> Result<Self, ConfigError> {
         let field = format!("providers.{name}");
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
@@ -108,10 +73,11 @@ impl Provider {
             return Err(ConfigError::new(format!("{field}.payload_in_filter_state"), message));
         }
         let subjects = format!("{field}.subjects");
-        let locations = Locations::new(config.from_headers, config.from_cookies, config.from_params, &field)?;
+        let sources =
+            TokenSources::new(config.from_headers, config.from_cookies, config.from_params, &field)?;
         let headers = IdentityHeaders::new(config.claim_to_headers, config.forward_payload_header, &field)?;
         if let Some(clash) =
-            headers.names().find(|name| locations.header_names().any(|l| l.eq_ignore_ascii_case(name)))
+            headers.names().find(|name| sources.header_names().any(|l| l.eq_ignore_ascii_case(name)))
         {
             return Err(ConfigError::new(
                 field,
@@ -120,7 +86,7 @@ impl Provider {
         }
         Ok(Self {
             origins: origins(&config.secrets, environment),
-            keyring: keyring(&config.secrets, config.local_jwks.as_ref(), environment, &field)?,
+            keyring: keyring(&config.secrets, config.local_jwks.as_ref(), environment, &field)?.into(),
             expectations: Expectations {
                 issuer: config.issuer,
                 audiences: config.audiences,
@@ -133,15 +99,14 @@ impl Provider {
                 .as_ref()
                 .map(|matcher| TextMatcher::new(matcher, &subjects))
                 .transpose()?,
-            locations,
+            sources,
             forward: config.forward,
             headers,
-            required_names: referenced(&config.required_claims).collect(),
+            required_names: member_names(&config.required_claims).collect(),
             required_claims: Condition::all(config.required_claims, &format!("{field}.required_claims"))?,
             filter_state_key: Some(config.payload_in_filter_state).filter(|key| !key.is_empty()),
-            asked_claims,
+            referenced_claims,
             revocable,
-            cache: RefCell::new(Cache::new(cache_entries)),
             name,
         })
     }
@@ -154,7 +119,7 @@ impl Provider {
         &self.name
     }
 
-    pub(crate) fn keyring(&self) -> &Keyring {
+    pub(crate) fn keyring(&self) -> &Arc<Keyring> {
         &self.keyring
     }
 
@@ -163,8 +128,8 @@ impl Provider {
         notes(&self.origins)
     }
 
-    pub(crate) fn locations(&self) -> &Locations {
-        &self.locations
+    pub(crate) fn sources(&self) -> &TokenSources {
+        &self.sources
     }
 
     /// Whether the token stays on the request.
@@ -177,8 +142,13 @@ impl Provider {
         self.filter_state_key.as_deref()
     }
 
-    /// Verifies `token` and makes an identity of it.
-    fn identify(&self, provider: usize, token: &[u8], now: NumericDate) -> Result<Identity, Refusal> {
+    /// Verifies `token` at the time `now`, and makes an identity of it; `provider` is this provider's index.
+    pub(crate) fn identify(
+        &self,
+        provider: usize,
+        token: &[u8],
+        now: NumericDate,
+    ) -> Result<Identity, Refusal> {
         let claims = verify(token, &self.keyring, &self.expectations, now)?;
         if let Some(matcher) = &self.subject
             && !claims.subject().is_some_and(|subject| matcher.matches(subject))
@@ -191,17 +161,23 @@ impl Provider {
                 return Err(Refusal::Claim);
             }
         }
+        let subject: Option<Arc<str>> = claims.subject().map(Arc::from);
         Ok(Identity {
             provider,
             window: claims.window(),
-            revocable: Revocable::of(&claims, self.revocable),
-            claims: claims.only(&self.asked_claims),
+            revocation_claims: if self.revocable {
+                RevocationClaims::new(&claims, subject.clone())
+            } else {
+                RevocationClaims::default()
+            },
+            subject,
+            claims: claims.only(&self.referenced_claims),
             payload: if self.filter_state_key.is_some() {
                 printable_json(claims.payload()).into()
             } else {
                 Box::default()
             },
-            headers: self.headers.edits(&claims)?,
+            headers: self.headers.mutations(&claims)?,
         })
     }
 }
@@ -218,23 +194,17 @@ impl Providers {
     /// Takes the providers out of `config`.
     pub(crate) fn new(config: &mut Config, environment: Environment<'_>) -> Result<Self, ConfigError> {
         let providers = std::mem::take(&mut config.providers);
-        if config.cache.max_entries > MAX_CACHE_ENTRIES {
-            let most = format!("is more than {MAX_CACHE_ENTRIES}");
-            return Err(ConfigError::new("cache.max_entries", most));
-        }
         if providers.is_empty() {
             return Err(ConfigError::new("providers", "is empty; at least one is needed to verify a token"));
         }
-        let count = u32::try_from(providers.len()).unwrap_or(u32::MAX);
-        let share = config.cache.max_entries.checked_div(count).unwrap_or_default();
         let revocation = config.revocation.as_ref();
         let only = (providers.len() == 1).then(|| providers.keys().next().cloned()).flatten();
         let concerned = revocation.and_then(|revocation| revocation.provider_name.clone().or(only));
         let mut compiled = Vec::with_capacity(providers.len());
         for (name, provider) in providers {
-            let asked_claims = asked_claims(&config.rules, &name);
+            let referenced = referenced_claims(&config.rules, &name);
             let revocable = concerned.as_ref() == Some(&name);
-            compiled.push(Provider::new(name, provider, environment, asked_claims, revocable, share)?);
+            compiled.push(Provider::new(name, provider, environment, referenced, revocable)?);
         }
         Ok(Self(compiled))
     }
@@ -253,103 +223,5 @@ impl Providers {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Provider> {
         self.0.iter()
-    }
-}
-
-// === impl Identity ===
-
-impl Identity {
-    pub(crate) fn provider(&self) -> usize {
-        self.provider
-    }
-
-    /// The claims that rules ask for.
-    pub(crate) fn claims(&self) -> &Map<String, Value> {
-        &self.claims
-    }
-
-    /// The payload, where it goes into filter state.
-    pub(crate) fn payload(&self) -> &str {
-        &self.payload
-    }
-
-    /// `sub`, where there is one.
-    pub(crate) fn subject(&self) -> Option<Rc<str>> {
-        self.revocable.subject()
-    }
-
-    pub(crate) fn headers(&self) -> &[Edit] {
-        &self.headers
-    }
-}
-
-// === impl Session ===
-
-impl<'request> Session<'request> {
-    pub(crate) fn new(
-        providers: &'request Providers,
-        revocations: Option<(&'request Watch, usize)>,
-        request: &'request Request,
-        clock: &'request dyn Fn() -> Option<NumericDate>,
-    ) -> Self {
-        Self {
-            providers,
-            request,
-            clock,
-            revocations,
-            asked: Vec::new(),
-            cache_hits: 0,
-            cache_misses: 0,
-            lacked_time: false,
-        }
-    }
-
-    /// The caller's identity according to `provider`.
-    pub(crate) fn authenticate(&mut self, provider: usize) -> Result<Rc<Identity>, Unmet> {
-        if let Some((_, answer)) = self.asked.iter().find(|(asked, _)| *asked == provider) {
-            return answer.clone();
-        }
-        // Whether it was revoked is asked of a remembered token too; the list speaks of one provider's tokens.
-        let answer = self.ask(provider).and_then(|identity| {
-            let list = self.revocations.filter(|(_, concerned)| *concerned == provider);
-            match list.and_then(|(list, _)| list.refusal(&identity.revocable)) {
-                Some(code) => Err(Unmet::Refused(code)),
-                None => Ok(identity),
-            }
-        });
-        if self.providers.len() > 1 {
-            self.asked.push((provider, answer.clone()));
-        }
-        answer
-    }
-
-    fn ask(&mut self, index: usize) -> Result<Rc<Identity>, Unmet> {
-        let provider = self.providers.get(index).ok_or(Unmet::Missing)?;
-        let token = match provider.locations.find(self.request) {
-            Found::Nothing => return Err(Unmet::Missing),
-            Found::Several => return Err(Unmet::Refused(Code::Ambiguous)),
-            Found::Token(token) => token,
-        };
-        let refused = |refusal| Unmet::Refused(Code::Token(refusal));
-        let Some(now) = (self.clock)() else {
-            self.lacked_time = true;
-            return Err(Unmet::Missing);
-        };
-        let mut cache = provider.cache.borrow_mut();
-        if let Some(identity) = cache.get(&token) {
-            self.cache_hits = self.cache_hits.saturating_add(1);
-            // Time goes on while a token is remembered.
-            return match identity.window.check(now) {
-                Ok(()) => Ok(identity),
-                Err(refusal) => {
-                    cache.remove(&token);
-                    Err(refused(refusal))
-                }
-            };
-        }
-        self.cache_misses = self.cache_misses.saturating_add(1);
-        let identity = Rc::new(provider.identify(index, &token, now).map_err(refused)?);
-        cache.insert(&token, &identity, identity.window.expires(), now);
-        Ok(identity)
     }
 }

@@ -1,16 +1,15 @@
 //! What a caller who is turned away receives.
 
-use std::cell::RefCell;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use serde_json::json;
 
 use crate::config::{ConfigError, SignInRedirect};
-use crate::denial::Code;
-use crate::location::{Locations, without_params};
+use crate::deny_reason::DenyReason;
+use crate::path::{PathAndQuery, is_canonical};
 use crate::percent::percent_encoded;
-use crate::policy::{Target, is_canonical};
 use crate::request::Request;
+use crate::token_sources::{TokenSources, without_params};
 
 /// How long a caller should wait until a stale revocation list may be fresh again, in seconds.
 const RETRY_AFTER_SECONDS: &str = "1";
@@ -37,14 +36,14 @@ pub struct Reply {
 /// How to answer those who are turned away.
 #[derive(Debug)]
 pub(crate) struct Replies {
-    /// For each code that was asked for, over gRPC or not, so that a flood of bad requests does not write JSON.
-    problems: RefCell<Vec<(Problem, Rc<Reply>)>>,
     stripped: bool,
     sign_in: Option<SignIn>,
 }
 
-/// A code, and whether it is told over gRPC.
-type Problem = (Code, bool);
+/// The replies that a worker has written so far, by reason and by whether they are for gRPC, so that a flood of bad requests
+/// does not write JSON.
+#[derive(Debug, Default)]
+pub(crate) struct Problems(Vec<((DenyReason, bool), Arc<Reply>)>);
 
 #[derive(Debug)]
 struct SignIn {
@@ -56,33 +55,38 @@ struct SignIn {
 
 impl Replies {
     pub(crate) fn new(stripped: bool, redirect: Option<SignInRedirect>) -> Result<Self, ConfigError> {
-        Ok(Self { problems: RefCell::default(), stripped, sign_in: redirect.map(SignIn::new).transpose()? })
+        Ok(Self { stripped, sign_in: redirect.map(SignIn::new).transpose()? })
     }
 
-    /// The answer to `request`, turned away for `code`. `locations` are where tokens may be: a redirect
+    /// The answer to `request`, turned away for `code`. `sources` are where tokens may be: a redirect
     /// does not carry them on.
-    pub(crate) fn to(&self, request: &Request, code: Code, locations: &[&Locations]) -> Rc<Reply> {
+    pub(crate) fn to(
+        &self,
+        request: &Request<'_>,
+        code: DenyReason,
+        sources: &[&TokenSources],
+        problems: &mut Problems,
+    ) -> Arc<Reply> {
         let is_grpc = request.is_grpc();
         if let Some(sign_in) = &self.sign_in
             && signing_in_helps(code)
             && !is_grpc
             && request.is_navigation()
-            && let Some(location) = sign_in.location(request, locations)
+            && let Some(location) = sign_in.location(request, sources)
         {
             let headers = vec![("location", location), ("cache-control", "no-store".to_owned())];
-            return Rc::new(Reply { status: 302, headers, body: String::new() });
+            return Arc::new(Reply { status: 302, headers, body: String::new() });
         }
-        let mut problems = self.problems.borrow_mut();
-        if let Some((_, reply)) = problems.iter().find(|(known, _)| *known == (code, is_grpc)) {
-            return Rc::clone(reply);
+        if let Some((_, reply)) = problems.0.iter().find(|(known, _)| *known == (code, is_grpc)) {
+            return Arc::clone(reply);
         }
-        let reply = Rc::new(self.problem(code, is_grpc));
-        problems.push(((code, is_grpc), Rc::clone(&reply)));
+        let reply = Arc::new(self.problem(code, is_grpc));
+        problems.0.push(((code, is_grpc), Arc::clone(&reply)));
         reply
     }
 
     /// `application/problem+json` (RFC 9457), or a sentence for gRPC, and the challenge of RFC 6750 §3.
-    fn problem(&self, code: Code, is_grpc: bool) -> Reply {
+    fn problem(&self, code: DenyReason, is_grpc: bool) -> Reply {
         let mut headers = vec![("cache-control", "no-store".to_owned())];
         if code.status() == 503 {
             headers.push(("retry-after", RETRY_AFTER_SECONDS.to_owned()));
@@ -110,12 +114,12 @@ impl Replies {
         Reply { status: code.status(), headers, body: body.to_string() }
     }
 
-    fn challenge(&self, code: Code) -> Option<String> {
+    fn challenge(&self, code: DenyReason) -> Option<String> {
         let realm = format!("Bearer realm=\"{REALM}\"");
         match code.challenge_error() {
             // A 401 always has a challenge (RFC 9110 §15.5.2).
             _ if self.stripped => (code.status() == 401).then_some(realm),
-            None => (code == Code::MissingToken).then_some(realm),
+            None => (code == DenyReason::MissingToken).then_some(realm),
             Some(error) => {
                 Some(format!("{realm}, error=\"{error}\", error_description=\"{}\"", code.description()))
             }
@@ -124,9 +128,9 @@ impl Replies {
 }
 
 /// Whether signing in again can help: a token that is good but not for this place would send its owner in circles.
-fn signing_in_helps(code: Code) -> bool {
+fn signing_in_helps(code: DenyReason) -> bool {
     use jwt_gate_token::Refusal::{Expired, Revoked};
-    matches!(code, Code::MissingToken | Code::Token(Expired | Revoked))
+    matches!(code, DenyReason::MissingToken | DenyReason::Token(Expired | Revoked))
 }
 
 // === impl SignIn ===
@@ -148,13 +152,13 @@ impl SignIn {
     }
 
     /// The sign-in page with the way back; `None` for the page itself, which would be sent in circles.
-    fn location(&self, request: &Request, locations: &[&Locations]) -> Option<String> {
+    fn location(&self, request: &Request, sources: &[&TokenSources]) -> Option<String> {
         let target = request.target();
-        let own_path = Target::new(self.url.as_bytes()).path;
-        if Target::new(target).path == own_path {
+        let own_path = PathAndQuery::new(self.url.as_bytes()).path;
+        if PathAndQuery::new(target).path == own_path {
             return None;
         }
-        let target = without_params(locations, target).unwrap_or_else(|| target.to_vec());
+        let target = without_params(sources, target).unwrap_or_else(|| target.to_vec());
         let separator = if self.url.contains('?') { '&' } else { '?' };
         Some(format!(
             "{}{separator}{}={}",
@@ -168,7 +172,7 @@ impl SignIn {
 /// `target` where a browser is sure to read it as a path on this host, else `/`. A canonical path cannot
 /// start with `//` or `/\`, which browsers read as another host.
 fn safe_return(target: &[u8]) -> &[u8] {
-    let path = Target::new(target).path;
+    let path = PathAndQuery::new(target).path;
     let printable = target.iter().all(u8::is_ascii_graphic);
     if is_canonical(path) && printable && target.len() <= MAX_RETURN_BYTES { target } else { b"/" }
 }
@@ -183,26 +187,30 @@ mod tests {
         Replies::new(false, redirect).unwrap()
     }
 
-    fn navigation(path: &str) -> Request {
+    fn navigation(path: &str) -> Request<'_> {
         let headers = [(":method", "GET"), (":path", path), ("accept", "text/html")];
-        Request::new(headers.iter().map(|(n, v)| ((*n).to_owned(), v.as_bytes().to_vec())).collect())
+        Request::new(headers.map(|(name, value)| (name.as_bytes(), value.as_bytes())))
     }
 
-    fn location(reply: Rc<Reply>) -> Option<String> {
-        let Reply { status, headers, .. } = Rc::unwrap_or_clone(reply);
+    fn answer(replies: &Replies, request: &Request<'_>, reason: DenyReason) -> Arc<Reply> {
+        replies.to(request, reason, &[], &mut Problems::default())
+    }
+
+    fn location(reply: Arc<Reply>) -> Option<String> {
+        let Reply { status, headers, .. } = Arc::unwrap_or_clone(reply);
         let location = headers.into_iter().find(|(name, _)| *name == "location").map(|(_, value)| value);
         location.filter(|_| status == 302)
     }
 
     fn redirect(path: &str) -> Option<String> {
-        location(replies(Some("/sign-in")).to(&navigation(path), Code::MissingToken, &[]))
+        location(answer(&replies(Some("/sign-in")), &navigation(path), DenyReason::MissingToken))
     }
 
     #[test]
     fn a_browser_is_sent_to_sign_in_with_the_way_back() {
         assert_eq!(redirect("/a/b?c=d&e").as_deref(), Some("/sign-in?next=/a/b%3Fc%3Dd%26e"));
         let elsewhere = replies(Some("https://login.example/x?y=z"));
-        let reply = elsewhere.to(&navigation("/a"), Code::Token(Refusal::Expired), &[]);
+        let reply = answer(&elsewhere, &navigation("/a"), DenyReason::Token(Refusal::Expired));
         assert_eq!(location(reply).as_deref(), Some("https://login.example/x?y=z&next=/a"));
     }
 
@@ -227,9 +235,9 @@ mod tests {
     fn nobody_is_sent_in_circles_or_away_from_a_403() {
         assert_eq!(redirect("/sign-in"), None);
         assert_eq!(redirect("/sign-in?next=/"), None);
-        for code in Code::ALL {
+        for code in DenyReason::ALL {
             let helps = ["missing_token", "expired", "revoked"].contains(&code.as_str());
-            let sent = location(replies(Some("/s")).to(&navigation("/a"), code, &[])).is_some();
+            let sent = location(answer(&replies(Some("/s")), &navigation("/a"), code)).is_some();
             assert_eq!(sent, helps, "{code:?}");
         }
     }
@@ -246,9 +254,9 @@ mod tests {
 
     #[test]
     fn every_code_has_its_status_challenge_and_body() {
-        for code in Code::ALL {
-            let reply = replies(None).to(&navigation("/"), code, &[]);
-            let Reply { status, headers, body } = Rc::unwrap_or_clone(reply);
+        for code in DenyReason::ALL {
+            let reply = answer(&replies(None), &navigation("/"), code);
+            let Reply { status, headers, body } = Arc::unwrap_or_clone(reply);
             let body: serde_json::Value = serde_json::from_str(&body).unwrap();
             assert_eq!(
                 (body["code"].as_str(), body["status"].as_u64()),
@@ -256,9 +264,15 @@ mod tests {
             );
             let challenge =
                 headers.iter().find(|(name, _)| *name == "www-authenticate").map(|(_, value)| value);
-            assert_eq!(challenge.is_some(), !matches!(code, Code::NoRule | Code::RevocationStale));
+            assert_eq!(
+                challenge.is_some(),
+                !matches!(code, DenyReason::NoRule | DenyReason::RevocationStale)
+            );
             let error = challenge.is_some_and(|challenge| challenge.contains("error="));
-            assert_eq!(error, !matches!(code, Code::MissingToken | Code::NoRule | Code::RevocationStale));
+            assert_eq!(
+                error,
+                !matches!(code, DenyReason::MissingToken | DenyReason::NoRule | DenyReason::RevocationStale)
+            );
             assert!(headers.contains(&("cache-control", "no-store".to_owned())));
         }
     }
@@ -266,13 +280,13 @@ mod tests {
     #[test]
     fn a_stripped_refusal_says_only_that_it_is_one() {
         let replies = Replies::new(true, None).unwrap();
-        let reply = replies.to(&navigation("/"), Code::Token(Refusal::Expired), &[]);
+        let reply = answer(&replies, &navigation("/"), DenyReason::Token(Refusal::Expired));
         let headers = vec![
             ("cache-control", "no-store".to_owned()),
             ("www-authenticate", "Bearer realm=\"jwt-gate\"".to_owned()),
         ];
         assert_eq!(*reply, Reply { status: 401, headers, body: String::new() });
-        let grpc = Request::new(vec![("content-type".to_owned(), b"application/grpc".to_vec())]);
-        assert_eq!(replies.to(&grpc, Code::Token(Refusal::Expired), &[]), reply);
+        let grpc = Request::new([(&b"content-type"[..], &b"application/grpc"[..])]);
+        assert_eq!(answer(&replies, &grpc, DenyReason::Token(Refusal::Expired)), reply);
     }
 }

@@ -2,29 +2,20 @@
 
 use jwt_gate_token::same;
 
-/// The headers of one request, Envoy's pseudo-headers (`:path`, `:method`) among them, in order, as the
-/// bytes they arrived in: nothing says that they are UTF-8.
+/// One request: its headers, Envoy's pseudo-headers (`:path`, `:method`) among them, in order, as the bytes that the host
+/// holds. Nothing says that they are UTF-8, and nothing is copied.
 #[derive(Debug, Clone, Default)]
-pub struct Request {
-    /// As the host writes them: see [`Request::from_map`]. Nothing is copied out of it.
-    map: Vec<u8>,
+pub struct Request<'host> {
+    headers: Vec<(&'host [u8], &'host [u8])>,
     /// Whether something follows the headers.
     has_body: bool,
 }
 
-impl Request {
-    /// A request with these headers.
+impl<'host> Request<'host> {
+    /// A request with these headers, each a name and a value, and without a body.
     #[must_use]
-    pub fn new(headers: Vec<(String, Vec<u8>)>) -> Self {
-        let number = |length: usize| u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes();
-        let mut map = number(headers.len()).to_vec();
-        for (name, value) in &headers {
-            map.extend(number(name.len()).into_iter().chain(number(value.len())));
-        }
-        for (name, value) in &headers {
-            map.extend(name.bytes().chain([0]).chain(value.iter().copied()).chain([0]));
-        }
-        Self { map, has_body: false }
+    pub fn new(headers: impl IntoIterator<Item = (&'host [u8], &'host [u8])>) -> Self {
+        Self { headers: headers.into_iter().collect(), has_body: false }
     }
 
     /// The same request with a body, or without one.
@@ -33,55 +24,32 @@ impl Request {
         Self { has_body, ..self }
     }
 
-    /// The headers as the proxy-wasm ABI hands them over
-    /// (<https://github.com/proxy-wasm/spec/tree/main/abi-versions/v0.2.1#serialization>): how many there are,
-    /// the length of each name and value, then each of them and a NUL, numbers as 32 bits, the lowest first.
-    /// `None` where the bytes are not that.
-    #[must_use]
-    pub fn from_map(map: Vec<u8>) -> Option<Self> {
-        if !map.is_empty() {
-            let mut headers = Headers::of(&map)?;
-            // Were one of them cut short, those after it would not be seen.
-            while headers.lengths.len() > 0 {
-                headers.next()?;
-            }
-            if !headers.rest.is_empty() {
-                return None;
-            }
-        }
-        Some(Self { map, has_body: false })
-    }
-
-    fn headers(&self) -> Headers<'_> {
-        Headers::of(&self.map).unwrap_or(Headers { lengths: [].iter(), rest: &[] })
-    }
-
     /// Every header's name, as often as it occurs.
-    pub fn names(&self) -> impl Iterator<Item = &[u8]> {
-        self.headers().map(|(name, _)| name)
+    pub fn names(&self) -> impl Iterator<Item = &'host [u8]> {
+        self.headers.iter().map(|(name, _)| *name)
     }
 
     /// Every value of the header `name`; case does not matter.
-    pub fn values<'request>(&'request self, name: &str) -> impl Iterator<Item = &'request [u8]> {
-        let is_it = move |(candidate, _): &(&[u8], &[u8])| same_but_for_case(candidate, name.as_bytes());
-        self.headers().filter(is_it).map(|(_, value)| value)
+    pub fn values(&self, name: &str) -> impl Iterator<Item = &'host [u8]> {
+        let has_name = move |(candidate, _): &&(&[u8], &[u8])| eq_ignoring_case(candidate, name.as_bytes());
+        self.headers.iter().filter(has_name).map(|(_, value)| *value)
     }
 
     /// The first value of the header `name`.
     #[must_use]
-    pub fn first(&self, name: &str) -> Option<&[u8]> {
+    pub fn first(&self, name: &str) -> Option<&'host [u8]> {
         self.values(name).next()
     }
 
     /// The method; empty where there is none.
     #[must_use]
-    pub fn method(&self) -> &[u8] {
+    pub fn method(&self) -> &'host [u8] {
         self.first(":method").unwrap_or_default()
     }
 
     /// The request target: path and query; empty where there is none (a plain `CONNECT`).
     #[must_use]
-    pub fn target(&self) -> &[u8] {
+    pub fn target(&self) -> &'host [u8] {
         self.first(":path").unwrap_or_default()
     }
 
@@ -138,74 +106,18 @@ fn contains(text: &[u8], part: &[u8]) -> bool {
     text.windows(part.len()).any(|window| window.eq_ignore_ascii_case(part))
 }
 
-/// The headers that are left of a map.
-struct Headers<'map> {
-    /// A name's length and a value's, for each.
-    lengths: std::slice::Iter<'map, [u8; 8]>,
-    /// The names and values themselves.
-    rest: &'map [u8],
-}
-
-impl<'map> Headers<'map> {
-    fn of(map: &'map [u8]) -> Option<Self> {
-        let (count, rest) = map.split_first_chunk()?;
-        let (lengths, rest) = rest.split_at_checked(size(*count)?.checked_mul(8)?)?;
-        Some(Self { lengths: lengths.as_chunks().0.iter(), rest })
-    }
-
-    /// The next name or value, which a NUL follows.
-    fn part(&mut self, length: usize) -> Option<&'map [u8]> {
-        let (part, rest) = self.rest.split_at_checked(length)?;
-        self.rest = rest.split_first()?.1;
-        Some(part)
-    }
-}
-
-impl<'map> Iterator for Headers<'map> {
-    type Item = (&'map [u8], &'map [u8]);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let [a, b, c, d, e, f, g, h] = *self.lengths.next()?;
-        Some((self.part(size([a, b, c, d])?)?, self.part(size([e, f, g, h])?)?))
-    }
-}
-
-/// Whether both are the same in whatever case. Nearly always they are in the same one, and eight bytes are looked at
-/// at once: HTTP/2 knows lower case alone (RFC 9113 §8.2), into which Envoy turns the names of HTTP/1.1.
-pub(crate) fn same_but_for_case(one: &[u8], other: &[u8]) -> bool {
+/// Whether two names are equal in whatever case. Nearly always they are equal as they are: HTTP/2 knows lower case alone
+/// (RFC 9113 §8.2), into which Envoy turns the names of HTTP/1.1.
+pub(crate) fn eq_ignoring_case(one: &[u8], other: &[u8]) -> bool {
     same(one, other) || one.eq_ignore_ascii_case(other)
-}
-
-fn size(number: [u8; 4]) -> Option<usize> {
-    usize::try_from(u32::from_le_bytes(number)).ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn request(headers: &[(&str, &[u8])]) -> Request {
-        Request::new(headers.iter().map(|(name, value)| ((*name).to_owned(), value.to_vec())).collect())
-    }
-
-    #[test]
-    fn headers_arrive_as_the_abi_writes_them() {
-        let map = |lengths: &[u32], text: &[u8]| {
-            let count = u32::try_from(lengths.len() / 2).unwrap().to_le_bytes();
-            let lengths = lengths.iter().flat_map(|length| length.to_le_bytes());
-            Request::from_map(count.into_iter().chain(lengths).chain(text.iter().copied()).collect())
-        };
-        let request = map(&[1, 2, 3, 0, 1, 1], b"a\0x\xff\0b-c\0\0A\0z\0").unwrap();
-        assert_eq!(request.names().collect::<Vec<_>>(), [&b"a"[..], b"b-c", b"A"]);
-        assert_eq!(request.values("a").collect::<Vec<_>>(), [&b"x\xff"[..], b"z"]);
-        assert_eq!(request.first("B-C"), Some(&b""[..]));
-        assert_eq!(Request::from_map(Vec::new()).unwrap().names().count(), 0);
-        for (lengths, text) in
-            [(&[1, 1][..], &b"a\0b"[..]), (&[1, 9], b"a\0b\0"), (&[u32::MAX; 2], b"a\0b\0")]
-        {
-            assert!(map(lengths, text).is_none());
-        }
-        assert!(Request::from_map(vec![0xff; 4]).is_none() && Request::from_map(vec![1]).is_none());
+    fn request<'test>(headers: &[(&'test str, &'test [u8])]) -> Request<'test> {
+        Request::new(headers.iter().map(|(name, value)| (name.as_bytes(), *value)))
     }
 
     #[test]

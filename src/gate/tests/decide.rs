@@ -3,9 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 use jwt_gate::config;
-use jwt_gate::{Decision, Edit, Gate, Pass, Reply, Request, Verdict};
+use jwt_gate::{Allowed, CacheStats, HeaderMutation, Reply, Request, Verdict};
 use jwt_gate_token::{Keyring, Secret, issue};
 use serde_json::{Value, json};
+
+use support::{Decided, Gate, request_of};
+
+mod support;
 
 const SECONDS: u32 = 1_700_000_000;
 const NOW: f64 = SECONDS as f64;
@@ -45,30 +49,36 @@ providers:
     compile(&format!("{providers}{rest}")).unwrap()
 }
 
-fn request(path: &str, headers: &[(&str, &str)]) -> Request {
+fn request<'test>(path: &'test str, headers: &[(&'test str, &'test str)]) -> Request<'test> {
     let fixed = [(":method", "GET"), (":path", path)];
-    let headers = fixed.iter().chain(headers);
-    Request::new(headers.map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect())
+    Request::new(fixed.iter().chain(headers).map(|(name, value)| (name.as_bytes(), value.as_bytes())))
 }
 
-fn decide(gate: &Gate, path: &str, headers: &[(&str, &str)]) -> Decision {
+fn decide(gate: &Gate, path: &str, headers: &[(&str, &str)]) -> Decided {
     gate.decide(&request(path, headers), NOW)
 }
 
 /// `allowed`, `public`, or the code of the denial.
 fn outcome(gate: &Gate, path: &str, headers: &[(&str, &str)]) -> &'static str {
     match decide(gate, path, headers).verdict {
-        Verdict::Pass(pass) if pass.authenticated => "allowed",
-        Verdict::Pass(_) => "public",
-        Verdict::Refuse(code, _) => code.as_str(),
+        Verdict::Allow(allowed) if allowed.authenticated => "allowed",
+        Verdict::Allow(_) => "public",
+        Verdict::Deny(code, _) => code.as_str(),
         Verdict::Undecided => "undecided",
     }
 }
 
-fn passed(decision: Decision) -> Pass {
+/// A request that passed.
+#[derive(Debug, Default, PartialEq)]
+struct Passed {
+    allowed: Allowed,
+    mutations: Vec<HeaderMutation>,
+}
+
+fn passed(decision: Decided) -> Passed {
     match decision.verdict {
-        Verdict::Pass(pass) => pass,
-        Verdict::Refuse(code, _) => panic!("refused: {}", code.as_str()),
+        Verdict::Allow(allowed) => Passed { allowed, mutations: decision.mutations },
+        Verdict::Deny(code, _) => panic!("refused: {}", code.as_str()),
         Verdict::Undecided => panic!("undecided"),
     }
 }
@@ -83,13 +93,17 @@ fn a_verified_token_becomes_headers_and_leaves() {
     let claims = json!({"sub": "user_1", "app": {"roles": ["a", "b"]}});
     let (name, value) = bearer(&token(APP, claims));
     let decision = decide(&gate, "/x", &[(name, &value), ("x-user-id", "root"), ("X_ROLES", "admin")]);
-    assert_eq!(decision.spoofed, [&b"x-user-id"[..], b"X_ROLES"]);
+    assert_eq!(decision.stripped, [&b"x-user-id"[..], b"X_ROLES"]);
     let pass = passed(decision);
-    assert_eq!(pass.subject.as_deref(), Some("user_1"));
-    let set = |name: &str, value: &str| Edit::Set(name.into(), value.as_bytes().into());
+    assert_eq!(pass.allowed.subject.as_deref(), Some("user_1"));
+    let set = |name: &str, value: &str| HeaderMutation::Set(name.into(), value.as_bytes().into());
     assert_eq!(
-        pass.edits,
-        [Edit::Remove("authorization".into()), set("x-user-id", "user_1"), set("x-roles", "a,b")]
+        pass.mutations,
+        [
+            HeaderMutation::Remove((*b"authorization").into()),
+            set("x-user-id", "user_1"),
+            set("x-roles", "a,b")
+        ]
     );
 }
 
@@ -107,7 +121,7 @@ rules:
     let spoof = [("X-Operator", "root"), ("x_user_id", "root"), ("x.internal", "1")];
     for path in ["/public", "/private", "/elsewhere", "//", "/public/../private"] {
         assert_eq!(
-            decide(&gate, path, &spoof).spoofed,
+            decide(&gate, path, &spoof).stripped,
             [&b"X-Operator"[..], b"x_user_id", b"x.internal"],
             "{path}"
         );
@@ -120,13 +134,11 @@ rules:
             ("access-control-request-method", "GET"),
             ("x-operator", "root"),
         ]
-        .iter()
-        .map(|(n, v)| ((*n).to_owned(), v.as_bytes().to_vec()))
-        .collect(),
+        .map(|(name, value)| (name.as_bytes(), value.as_bytes())),
     );
     let decision = gate.decide(&preflight, NOW);
-    assert_eq!(decision.spoofed, [b"x-operator"]);
-    assert_eq!(passed(decision), Pass::default());
+    assert_eq!(decision.stripped, [b"x-operator"]);
+    assert_eq!(passed(decision), Passed::default());
 }
 
 #[test]
@@ -267,12 +279,12 @@ rules:
     );
     let (name, value) = bearer(&token(APP, json!({"sub": "u", "exp": SECONDS + 10})));
     let request = request("/app", &[(name, &value)]);
-    assert_eq!(gate.decide(&request, NOW).cache, (0, 1));
-    assert_eq!(gate.decide(&request, NOW).cache, (1, 0));
-    assert!(matches!(gate.decide(&request, NOW + 69.0).verdict, Verdict::Pass(_)));
+    assert_eq!(gate.decide(&request, NOW).cache, CacheStats { hits: 0, misses: 1 });
+    assert_eq!(gate.decide(&request, NOW).cache, CacheStats { hits: 1, misses: 0 });
+    assert!(matches!(gate.decide(&request, NOW + 69.0).verdict, Verdict::Allow(_)));
     for _ in 0..2 {
         let verdict = gate.decide(&request, NOW + 70.0).verdict;
-        assert!(matches!(verdict, Verdict::Refuse(code, _) if code.as_str() == "expired"));
+        assert!(matches!(verdict, Verdict::Deny(code, _) if code.as_str() == "expired"));
     }
     // Another rule asks its own question of a remembered token.
     assert_eq!(outcome(&gate, "/app", &[(name, &value)]), "allowed");
@@ -347,12 +359,12 @@ rules:
     );
     let (name, value) = bearer(&token(APP, json!({"sub": "u"})));
     let decide = |path, headers: &[(&str, &str)]| gate.decide_by(&request(path, headers), &|| None).verdict;
-    assert!(matches!(decide("/public", &[(name, &value)]), Verdict::Pass(_)));
+    assert!(matches!(decide("/public", &[(name, &value)]), Verdict::Allow(_)));
     for path in ["/app", "/open"] {
         assert_eq!(decide(path, &[(name, &value)]), Verdict::Undecided, "{path}");
     }
-    assert!(matches!(decide("/app", &[]), Verdict::Refuse(code, _) if code.as_str() == "missing_token"));
-    assert!(matches!(decide("/open", &[]), Verdict::Pass(_)));
+    assert!(matches!(decide("/app", &[]), Verdict::Deny(code, _) if code.as_str() == "missing_token"));
+    assert!(matches!(decide("/open", &[]), Verdict::Allow(_)));
 }
 
 #[test]
@@ -417,16 +429,16 @@ default: require
     let good = with(json!({"iss": "us", "sub": "user_1"}));
     let pass = passed(decide(&gate, "/", &[("authorization", &good)]));
     let payload = good.split('.').nth(1).unwrap();
-    assert_eq!(pass.edits, [Edit::Set("x-payload".into(), payload.as_bytes().into())]);
+    assert_eq!(pass.mutations, [HeaderMutation::Set("x-payload".into(), payload.as_bytes().into())]);
     let decoded = jwt_gate_token::base64url_decode(payload.as_bytes()).unwrap();
-    assert_eq!(pass.filter_state, [("jwt".to_owned(), decoded)]);
+    assert_eq!(pass.allowed.filter_state, [("jwt".to_owned(), decoded)]);
 }
 
 #[test]
 fn a_grpc_caller_gets_the_status_that_envoy_translates_and_a_sentence() {
     let gate = gate("rules: [{match: {prefix: /}, requires: {provider_name: app, claims: {role: [x]}}}]");
     let reply = |headers: &[(&str, &str)]| match decide(&gate, "/", headers).verdict {
-        Verdict::Refuse(_, reply) => {
+        Verdict::Deny(_, reply) => {
             let Reply { status, headers, body } = &*reply;
             assert!(
                 !body.contains('{') && headers.iter().all(|(name, _)| *name != "content-type"),
@@ -591,9 +603,9 @@ fn a_method_has_one_meaning() {
     let with = |method: &str, path: &str| {
         let headers = [(":method", method), (":path", path)];
         let headers = headers.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()));
-        match gate.decide(&Request::new(headers.to_vec()), NOW).verdict {
-            Verdict::Pass(_) => "public",
-            Verdict::Refuse(code, _) => code.as_str(),
+        match gate.decide(&request_of(&headers.to_vec()), NOW).verdict {
+            Verdict::Allow(_) => "public",
+            Verdict::Deny(code, _) => code.as_str(),
             Verdict::Undecided => "undecided",
         }
     };
@@ -674,19 +686,21 @@ rules:
     let target = |path: &str| format!("{path}?a=1&access_token={good}");
     for path in ["/admin", "/elsewhere"] {
         let decision = decide(&gate, &target(path), &[(name, &ops), ("cookie", "session=x; b=2")]);
-        let set = |name: &str, value: String| Edit::Set(name.into(), value.into_bytes().into());
-        let expected =
-            [set("cookie", "b=2".into()), set(":path", format!("{path}?a=1")), Edit::Remove(name.into())];
-        assert_eq!(decision.token_removal.len(), 3);
+        let set = |name: &str, value: String| HeaderMutation::Set(name.into(), value.into_bytes().into());
+        let expected = [
+            set("cookie", "b=2".into()),
+            set(":path", format!("{path}?a=1")),
+            HeaderMutation::Remove(name.as_bytes().into()),
+        ];
+        assert_eq!(decision.mutations.len(), 3);
         assert!(
-            expected.iter().all(|edit| decision.token_removal.contains(edit)),
+            expected.iter().all(|mutation| decision.mutations.contains(mutation)),
             "{:?}",
-            decision.token_removal
+            decision.mutations
         );
     }
     let decision = decide(&gate, "/app", &[("x-token", &good)]);
-    assert!(decision.token_removal.is_empty());
-    passed(decision);
+    assert_eq!(passed(decision).mutations, [HeaderMutation::Remove((*b"x-token").into())]);
 }
 
 #[test]
@@ -697,10 +711,18 @@ fn the_token_of_another_provider_leaves_too() {
     let (good, other) = (token(OPS, json!({"sub": "o"})), token(APP, json!({"sub": "u"})));
     let cookie = format!("a=1; session={other}");
     let pass = passed(decide(&gate, "/", &[("x-ops-token", &good), ("cookie", &cookie)]));
-    assert!(pass.edits.contains(&Edit::Set("cookie".into(), b"a=1"[..].into())), "{:?}", pass.edits);
+    assert!(
+        pass.mutations.contains(&HeaderMutation::Set("cookie".into(), b"a=1"[..].into())),
+        "{:?}",
+        pass.mutations
+    );
     let tab = format!("Bearer\t{other}");
     let pass = passed(decide(&gate, "/", &[("x-ops-token", &good), ("authorization", &tab)]));
-    assert!(pass.edits.contains(&Edit::Remove("authorization".into())), "{:?}", pass.edits);
+    assert!(
+        pass.mutations.contains(&HeaderMutation::Remove((*b"authorization").into())),
+        "{:?}",
+        pass.mutations
+    );
 }
 
 #[test]
@@ -715,8 +737,8 @@ fn a_preflight_passes_only_as_browsers_send_it() {
             ("access-control-request-method", "POST"),
         ];
         let headers = marks.iter().chain(more);
-        let headers = headers.map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect();
-        matches!(gate.decide(&Request::new(headers).with_body(body), NOW).verdict, Verdict::Pass(_))
+        let headers = headers.map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+        matches!(gate.decide(&Request::new(headers).with_body(body), NOW).verdict, Verdict::Allow(_))
     };
     assert!(outcome("/api", &[], false));
     assert!(!outcome("/open/..;/admin", &[], false));
@@ -730,9 +752,11 @@ fn a_preflight_passes_only_as_browsers_send_it() {
 fn override_headers_are_removed_unless_they_are_allowed() {
     let headers =
         [("X-Original-URL", "/admin"), ("x_http_method_override", "DELETE"), ("x-rewrite-url", "/b")];
-    let spoofed = decide(&rules("default: allow"), "/", &headers).spoofed;
-    assert_eq!(spoofed, [&b"X-Original-URL"[..], b"x_http_method_override", b"x-rewrite-url"]);
-    assert!(decide(&rules("default: allow\nallow_override_headers: true"), "/", &headers).spoofed.is_empty());
+    let stripped = decide(&rules("default: allow"), "/", &headers).stripped;
+    assert_eq!(stripped, [&b"X-Original-URL"[..], b"x_http_method_override", b"x-rewrite-url"]);
+    assert!(
+        decide(&rules("default: allow\nallow_override_headers: true"), "/", &headers).stripped.is_empty()
+    );
 }
 
 #[test]
@@ -760,11 +784,15 @@ rules:
     };
     let good = hasura("admin");
     let pass = passed(decide(&gate, "/h", &[("authorization", &good)]));
-    assert!(pass.edits.contains(&Edit::Set("x-hasura".into(), b"42"[..].into())), "{:?}", pass.edits);
     assert!(
-        pass.edits.contains(&Edit::Set("x-name".into(), b"Zo%C3%AB%20%E5%BC%A0"[..].into())),
+        pass.mutations.contains(&HeaderMutation::Set("x-hasura".into(), b"42"[..].into())),
         "{:?}",
-        pass.edits
+        pass.mutations
+    );
+    assert!(
+        pass.mutations.contains(&HeaderMutation::Set("x-name".into(), b"Zo%C3%AB%20%E5%BC%A0"[..].into())),
+        "{:?}",
+        pass.mutations
     );
     assert_eq!(outcome(&gate, "/h", &[("authorization", &hasura("user"))]), "forbidden");
     for claims in [json!({"sub": "u"}), json!({"sub": "u", "token_type": "refresh"})] {
@@ -777,9 +805,11 @@ fn a_revocation_list_speaks_of_its_own_providers_tokens() {
     let gate = gate(
         "revocation: {cluster: c, provider_name: app}\nrules: [{match: {prefix: /ops}, requires: {provider_name: ops}}, {match: {prefix: /}, requires: {provider_name: app}}]",
     );
-    let _ = gate.revocation_call(NOW, 0.0);
+    let mut follower = gate.follower.borrow_mut();
+    let follower = follower.as_mut().unwrap();
+    let _ = follower.poll(NOW, 0.0);
     let page = json!({"cursor": "c1", "sub": [["7", NOW + 1.0, NOW + 600.0]]});
-    gate.watch().unwrap().answer(b"200", page.to_string().as_bytes(), NOW);
+    follower.answer(b"200", page.to_string().as_bytes(), NOW);
     let claims = json!({"sub": "7", "iat": SECONDS});
     let (name, app) = bearer(&token(APP, claims.clone()));
     assert_eq!(outcome(&gate, "/", &[(name, &app)]), "revoked");
@@ -801,5 +831,5 @@ fn a_subject_in_a_log_cannot_end_the_line() {
     let gate = rules("default: require");
     let (name, value) = bearer(&token(APP, json!({"sub": "a\n[fake] \"GET /admin\" 200 \u{202e}"})));
     let pass = passed(decide(&gate, "/", &[(name, &value)]));
-    assert_eq!(pass.subject.as_deref(), Some("a\u{fffd}[fake] \"GET /admin\" 200 \u{fffd}"));
+    assert_eq!(pass.allowed.subject.as_deref(), Some("a\u{fffd}[fake] \"GET /admin\" 200 \u{fffd}"));
 }

@@ -2,9 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use jwt_gate::{Code, Gate, Request, Verdict, config};
+use jwt_gate::{DenyReason, Verdict, config};
 use jwt_gate_token::{Keyring, Refusal, Secret, issue};
 use serde_json::{Value, json};
+
+use support::{Gate, request_of};
+
+mod support;
 
 const NOW: f64 = 1_700_000_000.0;
 const SECRET: &str = "app-0123456789abcdef0123456789abcdef";
@@ -31,7 +35,7 @@ fn verdict(claims: &Value) -> Verdict {
         header(":path", "/notes".to_owned()),
         header("cookie", format!("better-auth.session_data={token}")),
     ];
-    gate.decide(&Request::new(headers), NOW).verdict
+    gate.decide(&request_of(&headers), NOW).verdict
 }
 
 #[test]
@@ -39,8 +43,8 @@ fn the_token_of_a_link_in_a_mail_is_no_session() {
     let (iat, exp) = (NOW, NOW + 600.0);
     let session =
         json!({"session": {}, "user": {"id": "u1", "email": "ada@example.com"}, "iat": iat, "exp": exp});
-    assert!(matches!(verdict(&session), Verdict::Pass(pass) if pass.authenticated));
+    assert!(matches!(verdict(&session), Verdict::Allow(allowed) if allowed.authenticated));
     // What Better Auth 1.7.25 signs with the same secret to verify an address: neither `typ` nor `aud` tells it apart.
     let link = json!({"email": "ada@example.com", "userId": "u1", "iat": iat, "exp": exp});
-    assert!(matches!(verdict(&link), Verdict::Refuse(Code::Token(Refusal::Claim), _)));
+    assert!(matches!(verdict(&link), Verdict::Deny(DenyReason::Token(Refusal::Claim), _)));
 }

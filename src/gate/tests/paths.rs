@@ -2,18 +2,20 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use jwt_gate::{Gate, Request, Verdict, config};
+use jwt_gate::{Verdict, config};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::paths::passes_and_reads_alike;
 use crate::readings::{STEPS, normalised, percent_decoded, readings, without_parameters};
+use crate::support::{Gate, request_of};
 
 #[path = "oracle/paths.rs"]
 mod paths;
 #[path = "oracle/readings.rs"]
 mod readings;
+mod support;
 
 /// Whatever is canonical is public here, and nothing else is.
 const ALL_PUBLIC: &str = "
@@ -28,8 +30,8 @@ thread_local! {
 
 fn is_canonical(path: &[u8]) -> bool {
     let headers = vec![(":method".to_owned(), b"GET".to_vec()), (":path".to_owned(), path.to_vec())];
-    let decision = GATE.with(|gate| gate.decide(&Request::new(headers), 1_700_000_000.0));
-    matches!(decision.verdict, Verdict::Pass(_))
+    let decision = GATE.with(|gate| gate.decide(&request_of(&headers), 1_700_000_000.0));
+    matches!(decision.verdict, Verdict::Allow(_))
 }
 
 /// What disguises are made of, beside any bytes.

@@ -2,11 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
-use jwt_gate::{Edit, Gate, Request, Verdict, config};
+use jwt_gate::{HeaderMutation, Verdict, config};
 use jwt_gate_token::{Keyring, Secret, issue};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::json;
+
+use support::{Gate, Headers, request_of};
+
+mod support;
 
 const NOW: f64 = 1_700_000_000.0;
 const SECRET: &str = "app-0123456789abcdef0123456789abcdef";
@@ -15,8 +19,8 @@ thread_local! {
     static GATE: Gate = compile();
 }
 
-fn decide(headers: Vec<(String, Vec<u8>)>) -> jwt_gate::Decision {
-    GATE.with(|gate| gate.decide(&Request::new(headers), NOW))
+fn decide(headers: Headers) -> support::Decided {
+    GATE.with(|gate| gate.decide(&request_of(&headers), NOW))
 }
 
 fn compile() -> Gate {
@@ -87,14 +91,14 @@ proptest! {
     #[test]
     fn no_request_panics_and_none_without_our_token_is_authenticated(headers in headers()) {
         let decision = decide(headers.clone());
-        if let Verdict::Pass(pass) = decision.verdict {
-            prop_assert!(!pass.authenticated);
-            prop_assert!(pass.edits.is_empty() && pass.subject.is_none());
+        if let Verdict::Allow(allowed) = decision.verdict {
+            prop_assert!(!allowed.authenticated);
+            prop_assert!(decision.mutations.is_empty() && allowed.subject.is_none());
         }
         for (name, _) in headers {
             let folded: String =
                 name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
-            prop_assert_eq!(folded == "x-user-id", decision.spoofed.contains(&name.into_bytes()));
+            prop_assert_eq!(folded == "x-user-id", decision.stripped.contains(&name.into_bytes()));
         }
     }
 
@@ -112,12 +116,13 @@ proptest! {
             (":path".to_owned(), path.clone().into_bytes()),
             ("cookie".to_owned(), pairs.join("; ").into_bytes()),
         ];
-        let Verdict::Pass(pass) = decide(headers).verdict else { panic!("refused") };
+        let decision = decide(headers);
+        prop_assert!(matches!(decision.verdict, Verdict::Allow(_)), "refused");
         prop_assume!(path != "/public" && !path.starts_with("/v"));
-        prop_assert!(pass.edits.contains(&Edit::Set("x-user-id".into(), (*b"user_1").into())));
+        prop_assert!(decision.mutations.contains(&HeaderMutation::Set("x-user-id".into(), (*b"user_1").into())));
         let expected = cookies.join("; ").trim().as_bytes().to_vec();
-        let cookie = if expected.is_empty() { Edit::Remove("cookie".into()) } else { Edit::Set("cookie".into(), expected.into()) };
-        prop_assert!(pass.edits.contains(&cookie), "{:?}", pass.edits);
+        let cookie = if expected.is_empty() { HeaderMutation::Remove((*b"cookie").into()) } else { HeaderMutation::Set("cookie".into(), expected.into()) };
+        prop_assert!(decision.mutations.contains(&cookie), "{:?}", decision.mutations);
     }
 
     #[test]
@@ -131,9 +136,10 @@ proptest! {
             (":method".to_owned(), b"GET".to_vec()),
             (":path".to_owned(), format!("/x?{}", all.join("&")).into_bytes()),
         ];
-        let Verdict::Pass(pass) = decide(headers).verdict else { panic!("refused") };
+        let decision = decide(headers);
+        prop_assert!(matches!(decision.verdict, Verdict::Allow(_)), "refused");
         let expected = if pairs.is_empty() { "/x".to_owned() } else { format!("/x?{}", pairs.join("&")) };
-        prop_assert!(pass.edits.contains(&Edit::Set(":path".into(), expected.into_bytes().into())), "{:?}", pass.edits);
+        prop_assert!(decision.mutations.contains(&HeaderMutation::Set(":path".into(), expected.into_bytes().into())), "{:?}", decision.mutations);
     }
 
     #[test]
@@ -143,7 +149,7 @@ proptest! {
             (":path".to_owned(), path),
             ("accept".to_owned(), b"text/html".to_vec()),
         ];
-        if let Verdict::Refuse(_, reply) = decide(headers).verdict
+        if let Verdict::Deny(_, reply) = decide(headers).verdict
             && let jwt_gate::Reply { headers, .. } = &*reply
             && let Some((_, location)) = headers.iter().find(|(name, _)| *name == "location")
         {

@@ -2,18 +2,20 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use jwt_gate::{Gate, Request, Verdict, config};
+use jwt_gate::{Verdict, config};
 use jwt_gate_token::{Keyring, Secret, issue};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::json;
 
+use crate::support::{Gate, request_of};
 use crate::taken_off::{Names, keeps_every_other_byte};
 
 #[path = "oracle/readings.rs"]
 #[expect(dead_code, reason = "of the readings only one is needed here")]
 mod readings;
+mod support;
 #[path = "oracle/taken_off.rs"]
 mod taken_off;
 
@@ -94,8 +96,9 @@ proptest! {
             .chain(header("Cookie", cookies.1))
             .collect();
         GATE.with(|gate| {
-            if let Verdict::Pass(pass) = gate.decide(&Request::new(headers.clone()), NOW).verdict {
-                keeps_every_other_byte(gate, &NAMES, &headers, &pass.edits, NOW);
+            let decision = gate.decide(&request_of(&headers), NOW);
+            if let Verdict::Allow(_) = decision.verdict {
+                keeps_every_other_byte(gate, &NAMES, &headers, &decision.mutations, NOW);
             }
         });
     }

@@ -1,8 +1,12 @@
 //! A token of which any bit is another opens nothing, wherever it stands, though the right one was remembered.
 
-use jwt_gate::{Gate, Request, Verdict, config};
+use jwt_gate::{Verdict, config};
 use jwt_gate_token::{Keyring, Secret, issue};
 use serde_json::json;
+
+use support::{Gate, request_of};
+
+mod support;
 
 const NOW: f64 = 1_700_000_000.0;
 const SECRET: &str = "app-0123456789abcdef0123456789abcdef";
@@ -32,7 +36,7 @@ fn passes(gate: &Gate, (name, before, after): (&str, &str, &str), token: &[u8]) 
     if name != ":path" {
         headers.push((":path".to_owned(), b"/notes".to_vec()));
     }
-    matches!(gate.decide(&Request::new(headers), NOW).verdict, Verdict::Pass(_))
+    matches!(gate.decide(&request_of(&headers), NOW).verdict, Verdict::Allow(_))
 }
 
 #[test]

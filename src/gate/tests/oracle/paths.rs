@@ -1,8 +1,9 @@
 //! What must hold of a path that passes without a token.
 
-use jwt_gate::{Gate, Request, Verdict, config};
+use jwt_gate::{Verdict, config};
 
 use crate::readings::{STEPS, normalised, readings};
+use crate::support::{Gate, request_of};
 
 /// Rules of every kind that a path can be matched by.
 const CONFIG: &str = "
@@ -24,8 +25,8 @@ thread_local! {
 /// nobody who normalises paths changes it. Whether it passed.
 pub(crate) fn passes_and_reads_alike(target: &[u8]) -> bool {
     let headers = vec![(":method".to_owned(), b"GET".to_vec()), (":path".to_owned(), target.to_vec())];
-    let decision = GATE.with(|gate| gate.decide(&Request::new(headers), 1_700_000_000.0));
-    if let Verdict::Refuse(..) = decision.verdict {
+    let decision = GATE.with(|gate| gate.decide(&request_of(&headers), 1_700_000_000.0));
+    if let Verdict::Deny(..) = decision.verdict {
         return false;
     }
     let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();

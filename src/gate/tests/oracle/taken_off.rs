@@ -1,9 +1,10 @@
 //! What must hold of a request from which the gate took the token: `Cookie` and query keep every other byte,
 //! and hold no token any more.
 
-use jwt_gate::{Edit, Gate, Request, Verdict};
+use jwt_gate::{HeaderMutation, Verdict};
 
 use crate::readings::percent_decoded;
+use crate::support::{Gate, Headers, request_of};
 
 /// Where the gate under test looks for tokens.
 pub(crate) struct Names {
@@ -11,44 +12,45 @@ pub(crate) struct Names {
     pub(crate) params: &'static [&'static str],
 }
 
-type Headers = Vec<(String, Vec<u8>)>;
-
-/// Holds `edits`, with which `headers` passed `gate`, against [what must hold](self).
+/// Holds `mutations`, with which `headers` passed `gate`, against [what must hold](self).
 pub(crate) fn keeps_every_other_byte(
     gate: &Gate,
     names: &Names,
     headers: &Headers,
-    edits: &[Edit],
+    mutations: &[HeaderMutation],
     now: f64,
 ) {
     let of = |wanted: &str| -> Vec<&[u8]> {
         let same = headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(wanted));
         same.map(|(_, value)| value.as_slice()).collect()
     };
-    cookies_keep_their_bytes(names, &of("cookie"), edits);
-    query_keeps_its_bytes(names, of(":path").first().copied().unwrap_or_default(), edits);
-    let again = gate.decide(&Request::new(edited_headers(headers, edits)), now).verdict;
-    assert!(matches!(again, Verdict::Refuse(..)), "a token is left: {again:?}");
+    cookies_keep_their_bytes(names, &of("cookie"), mutations);
+    query_keeps_its_bytes(names, of(":path").first().copied().unwrap_or_default(), mutations);
+    let again = gate.decide(&request_of(&edited_headers(headers, mutations)), now).verdict;
+    assert!(matches!(again, Verdict::Deny(..)), "a token is left: {again:?}");
 }
 
 /// `headers` as the backend receives them.
-fn edited_headers(headers: &Headers, edits: &[Edit]) -> Headers {
+fn edited_headers(headers: &Headers, mutations: &[HeaderMutation]) -> Headers {
     let mut edited = headers.clone();
-    for edit in edits {
-        let (Edit::Remove(name) | Edit::Set(name, _)) = edit;
-        edited.retain(|(other, _)| !other.eq_ignore_ascii_case(name));
-        if let Edit::Set(name, value) = edit {
+    for mutation in mutations {
+        let changed = match mutation {
+            HeaderMutation::Remove(name) => &**name,
+            HeaderMutation::Set(name, _) => name.as_bytes(),
+        };
+        edited.retain(|(other, _)| !other.as_bytes().eq_ignore_ascii_case(changed));
+        if let HeaderMutation::Set(name, value) = mutation {
             edited.push((name.to_string(), value.to_vec()));
         }
     }
     edited
 }
 
-/// What an edit makes of the header `name`; `None` where none is about it.
-fn edited<'edits>(edits: &'edits [Edit], wanted: &str) -> Option<&'edits [u8]> {
-    edits.iter().rev().find_map(|edit| match edit {
-        Edit::Remove(name) if **name == *wanted => Some(&b""[..]),
-        Edit::Set(name, value) if **name == *wanted => Some(&**value),
+/// What a mutation makes of the header `name`; `None` where none is about it.
+fn edited<'mutations>(mutations: &'mutations [HeaderMutation], wanted: &str) -> Option<&'mutations [u8]> {
+    mutations.iter().rev().find_map(|mutation| match mutation {
+        HeaderMutation::Remove(name) if **name == *wanted.as_bytes() => Some(&b""[..]),
+        HeaderMutation::Set(name, value) if **name == *wanted => Some(&**value),
         _ => None,
     })
 }
@@ -61,13 +63,13 @@ fn is_one_of(names: &[&str], name: &[u8]) -> bool {
     names.iter().any(|known| known.as_bytes() == name)
 }
 
-fn cookies_keep_their_bytes(names: &Names, values: &[&[u8]], edits: &[Edit]) {
+fn cookies_keep_their_bytes(names: &Names, values: &[&[u8]], mutations: &[HeaderMutation]) {
     let pairs = |value: &[u8]| -> Vec<Vec<u8>> {
         let pairs = value.split(|byte| *byte == b';').map(|pair| pair.trim_ascii().to_vec());
         pairs.filter(|pair| !pair.is_empty()).collect()
     };
     let before: Vec<Vec<u8>> = values.iter().flat_map(|value| pairs(value)).collect();
-    let after = edited(edits, "cookie").map_or_else(|| before.clone(), pairs);
+    let after = edited(mutations, "cookie").map_or_else(|| before.clone(), pairs);
     let of_others = |all: &[Vec<u8>]| -> Vec<Vec<u8>> {
         all.iter().filter(|pair| !is_one_of(names.cookies, name(pair))).cloned().collect()
     };
@@ -77,7 +79,7 @@ fn cookies_keep_their_bytes(names: &Names, values: &[&[u8]], edits: &[Edit]) {
     assert!(after.iter().all(|pair| rest.any(|known| known == pair)), "{after:?} has more than {before:?}");
 }
 
-fn query_keeps_its_bytes(names: &Names, target: &[u8], edits: &[Edit]) {
+fn query_keeps_its_bytes(names: &Names, target: &[u8], mutations: &[HeaderMutation]) {
     let parts = |target: &[u8]| {
         let mut parts = target.splitn(2, |byte| *byte == b'?').map(<[u8]>::to_vec);
         (parts.next().unwrap_or_default(), parts.next())
@@ -86,7 +88,7 @@ fn query_keeps_its_bytes(names: &Names, target: &[u8], edits: &[Edit]) {
     let pairs = query.iter().flat_map(|query| query.split(|byte| *byte == b'&'));
     let kept: Vec<&[u8]> =
         pairs.clone().filter(|pair| !is_one_of(names.params, &percent_decoded(name(pair)))).collect();
-    match edited(edits, ":path") {
+    match edited(mutations, ":path") {
         Some(after) => {
             let (path_after, query_after) = parts(after);
             assert_eq!(path_after, path);

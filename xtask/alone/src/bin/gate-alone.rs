@@ -4,7 +4,7 @@
 use std::env;
 use std::hint::black_box;
 
-use jwt_gate::{Gate, Request, config};
+use jwt_gate::{Policy, Request, Worker, config};
 use jwt_gate_token::{Expectations, Keyring, Secret, issue, verify};
 use serde_json::json;
 
@@ -32,10 +32,10 @@ fn verify_tokens(times: usize) {
     }
 }
 
-/// `jwt_gate::Gate::decide`, configured and asked as in the benchmark through Envoy.
+/// `jwt_gate::Worker::decide`, configured and asked as in the benchmark through Envoy.
 fn decide(workload: &str, times: usize) {
-    let gate = gate(workload == "claims");
-    let requests: Vec<Request> = match workload {
+    let mut worker = Worker::new(policy(workload == "claims").into(), None);
+    let requests: Vec<Headers> = match workload {
         "seen" | "claims" => vec![request("/me", Some(&token(SECRET, 0)))],
         "fresh" => (0..POOL).map(|number| request("/me", Some(&token(SECRET, number)))).collect(),
         "none" => vec![request("/me", None)],
@@ -43,12 +43,14 @@ fn decide(workload: &str, times: usize) {
         "public" => vec![request("/healthz", None)],
         other => panic!("there is no workload `{other}`"),
     };
-    for request in requests.iter().cycle().take(times) {
-        black_box(gate.decide(black_box(request), NOW));
+    for headers in requests.iter().cycle().take(times) {
+        let headers = headers.iter().map(|(name, value)| (name.as_bytes(), value.as_slice()));
+        let request = Request::new(black_box(headers));
+        black_box(worker.decide(&request, &|| Some(NOW)));
     }
 }
 
-fn gate(five_headers: bool) -> Gate {
+fn policy(five_headers: bool) -> Policy {
     let headers = [
         ("x-user-id", "sub"),
         ("x-user-email", "email"),
@@ -71,11 +73,13 @@ fn gate(five_headers: bool) -> Gate {
         "default": "require",
     });
     let config = config::read(config.to_string().as_bytes()).expect("a configuration");
-    Gate::new(config, &|_| None).expect("a good configuration")
+    Policy::new(config, &|_| None).expect("a good configuration")
 }
 
-/// What Envoy hands over of a request of wrk's.
-fn request(path: &str, token: Option<&str>) -> Request {
+type Headers = Vec<(String, Vec<u8>)>;
+
+/// The headers of a request of wrk's, as Envoy hands them over.
+fn request(path: &str, token: Option<&str>) -> Headers {
     let fixed = [
         (":authority", "127.0.0.1:10000"),
         (":path", path),
@@ -84,10 +88,10 @@ fn request(path: &str, token: Option<&str>) -> Request {
         ("x-forwarded-proto", "http"),
         ("x-request-id", "0f3c6d4e-8a9b-4c1d-9e2f-3a5d1c2b4e6f"),
     ];
-    let mut headers: Vec<(String, Vec<u8>)> =
+    let mut headers: Headers =
         fixed.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect();
     headers.extend(token.map(|token| ("authorization".to_owned(), format!("Bearer {token}").into_bytes())));
-    Request::new(headers)
+    headers
 }
 
 fn token(secret: &str, number: u32) -> String {

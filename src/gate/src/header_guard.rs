@@ -1,11 +1,12 @@
 //! The trust boundary: headers that only the gate may set.
 
 use crate::config::ConfigError;
+use crate::mutation::HeaderMutation;
 use crate::request::Request;
 
 /// Headers that carry meaning of their own for HTTP or Envoy. To overwrite or remove one of them would
 /// break requests, not protect them.
-const NOT_OURS: &[&str] = &[
+const RESERVED: &[&str] = &[
     "authorization",
     "connection",
     "content-length",
@@ -37,15 +38,15 @@ pub(crate) fn is_header_name(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
-/// The names that no client may send, folded as [`fold`] does.
+/// The names of headers that no client may send, as [`normalize`] writes them.
 #[derive(Debug, Default)]
-pub struct Boundary {
-    folded: Vec<Vec<u8>>,
+pub struct HeaderGuard {
+    normalized: Vec<Vec<u8>>,
 }
 
-impl Boundary {
-    /// Guards `name`, written in `field` of the configuration.
-    pub(crate) fn guard(&mut self, name: &str, field: &str) -> Result<(), ConfigError> {
+impl HeaderGuard {
+    /// Guards `name`, which is written in `field` of the configuration.
+    pub(crate) fn add(&mut self, name: &str, field: &str) -> Result<(), ConfigError> {
         let token = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
         if !name.starts_with(|first: char| first.is_ascii_alphanumeric()) || !name.bytes().all(token) {
             return Err(ConfigError::new(
@@ -53,15 +54,15 @@ impl Boundary {
                 "is not a header name that can be used here: letters, digits, `-`, `_` and `.`",
             ));
         }
-        if NOT_OURS.iter().any(|reserved| reserved.eq_ignore_ascii_case(name)) {
+        if RESERVED.iter().any(|reserved| reserved.eq_ignore_ascii_case(name)) {
             return Err(ConfigError::new(
                 field,
                 format!("`{name}` has a meaning of its own and cannot be used here"),
             ));
         }
-        let folded: Vec<u8> = name.bytes().map(fold).collect();
-        if !self.folded.contains(&folded) {
-            self.folded.push(folded);
+        let normalized: Vec<u8> = name.bytes().map(normalize).collect();
+        if !self.normalized.contains(&normalized) {
+            self.normalized.push(normalized);
         }
         Ok(())
     }
@@ -69,27 +70,28 @@ impl Boundary {
     /// Whether some backend could read `name` as one of the guarded names.
     #[must_use]
     pub fn guards(&self, name: &[u8]) -> bool {
-        self.folded.iter().any(|folded| {
-            folded.len() == name.len() && folded.iter().zip(name).all(|(ours, byte)| *ours == fold(*byte))
+        self.normalized.iter().any(|normalized| {
+            normalized.len() == name.len()
+                && normalized.iter().zip(name).all(|(ours, byte)| *ours == normalize(*byte))
         })
     }
 
-    /// The names in `request` that are to be removed, each once.
-    pub(crate) fn spoofed(&self, request: &Request) -> Vec<Vec<u8>> {
-        let mut names: Vec<Vec<u8>> = Vec::new();
+    /// The removal of every guarded header in `request`, each name once.
+    pub(crate) fn removals(&self, request: &Request) -> Vec<HeaderMutation> {
+        let mut removals: Vec<HeaderMutation> = Vec::new();
         for name in request.names().filter(|name| self.guards(name)) {
-            if !names.iter().any(|known| known == name) {
-                names.push(name.to_owned());
+            if !removals.iter().any(|known| known.name() == name) {
+                removals.push(HeaderMutation::Remove(name.into()));
             }
         }
-        names
+        removals
     }
 }
 
 /// A byte of a header name as the most forgiving backend reads it. CGI and WSGI upper-case names and turn
 /// `-` into `_` (RFC 3875 §4.1.18); PHP turns `.` into `_` as well, and older Apaches whatever is no letter
 /// and no digit.
-pub(crate) fn fold(byte: u8) -> u8 {
+pub(crate) fn normalize(byte: u8) -> u8 {
     if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }
 }
 
@@ -97,10 +99,10 @@ pub(crate) fn fold(byte: u8) -> u8 {
 mod tests {
     use super::*;
 
-    fn boundary() -> Boundary {
-        let mut boundary = Boundary::default();
-        boundary.guard("x-user-id", "f").unwrap();
-        boundary
+    fn guard() -> HeaderGuard {
+        let mut guard = HeaderGuard::default();
+        guard.add("x-user-id", "f").unwrap();
+        guard
     }
 
     #[test]
@@ -108,25 +110,25 @@ mod tests {
         for name in
             ["x-user-id", "X-User-Id", "x_user_id", "X_USER-ID", "x.user.id", "x-user~id", "x!user-id"]
         {
-            assert!(boundary().guards(name.as_bytes()), "{name}");
+            assert!(guard().guards(name.as_bytes()), "{name}");
         }
         for name in ["x-user-idx", "x-user", "xuserid", "x-user-ie", ":path", ""] {
-            assert!(!boundary().guards(name.as_bytes()), "{name}");
+            assert!(!guard().guards(name.as_bytes()), "{name}");
         }
     }
 
     #[test]
-    fn a_spoofed_name_is_named_once_however_often_it_occurs() {
-        let header = |name: &str| (name.to_owned(), b"root".to_vec());
-        let request =
-            Request::new(vec![header("x-user-id"), header("a"), header("x-user-id"), header("x_user_id")]);
-        assert_eq!(boundary().spoofed(&request), [b"x-user-id", b"x_user_id"]);
+    fn a_name_that_a_client_repeats_is_removed_once() {
+        let names = ["x-user-id", "a", "x-user-id", "x_user_id"];
+        let request = Request::new(names.map(|name| (name.as_bytes(), &b"root"[..])));
+        let expected = ["x-user-id", "x_user_id"].map(HeaderMutation::remove);
+        assert_eq!(guard().removals(&request), expected);
     }
 
     #[test]
     fn a_name_that_cannot_be_guarded_is_refused() {
         for name in ["", ":path", "x user", "x-ü", "Host", "authorization", "Cookie", "-x"] {
-            assert!(boundary().guard(name, "strip_headers[0]").is_err(), "{name}");
+            assert!(guard().add(name, "strip_headers[0]").is_err(), "{name}");
         }
     }
 }

@@ -6,26 +6,26 @@
 
 use std::borrow::Cow;
 
-use super::host;
-use super::path::{Target, text};
+use crate::host_name as host;
+use crate::path::{PathAndQuery, lossy_text};
 use crate::request::Request;
 
 /// The most interpretations of one request. A request with more of them is refused.
 pub(super) const MAX_INTERPRETATIONS: usize = 256;
 
-/// What rules look at beside the path and the method.
+/// What rules inspect beside the path and the method.
 #[derive(Debug, Default)]
-pub(super) struct Looks {
-    /// Whether one looks at `:authority`.
-    pub(super) at_host: bool,
-    /// The other headers that one looks at, each once, in lower case.
-    pub(super) at_headers: Vec<String>,
+pub(super) struct Inspected {
+    /// Whether a rule inspects `:authority`.
+    pub(super) host: bool,
+    /// The other headers that rules inspect, each once, in lower case.
+    pub(super) headers: Vec<String>,
 }
 
 /// One way to read a request.
 #[derive(Debug, Clone)]
 pub(super) struct Interpretation<'request> {
-    request: &'request Request,
+    request: &'request Request<'request>,
     /// The path, without its query.
     pub(super) path: Cow<'request, str>,
     pub(super) method: Cow<'request, str>,
@@ -36,11 +36,11 @@ pub(super) struct Interpretation<'request> {
 
 impl<'request> Interpretation<'request> {
     /// The request as it is written, its host normalized.
-    pub(super) fn written(request: &'request Request, looks: &Looks) -> Self {
-        let authority = if looks.at_host { request.first(":authority") } else { None };
+    pub(super) fn written(request: &'request Request<'request>, inspected: &Inspected) -> Self {
+        let authority = if inspected.host { request.first(":authority") } else { None };
         Self {
             request,
-            path: text(Target::new(request.target()).path),
+            path: lossy_text(PathAndQuery::new(request.target()).path),
             method: String::from_utf8_lossy(request.method()),
             authority: authority
                 .map(|authority| host::normalized(&String::from_utf8_lossy(authority)).into()),
@@ -49,23 +49,23 @@ impl<'request> Interpretation<'request> {
     }
 
     /// Whether nothing but the path can be interpreted in another way.
-    pub(super) fn is_the_only_one(&self, looks: &Looks) -> bool {
+    pub(super) fn is_the_only_one(&self, inspected: &Inspected) -> bool {
         let single_host = || {
             let authority = self.request.first(":authority").unwrap_or_default();
             host::interpretations(&String::from_utf8_lossy(authority)).len() == 1
         };
         other_methods(&self.method).is_empty()
-            && (!looks.at_host || single_host())
-            && looks.at_headers.iter().all(|name| self.request.values(name).nth(1).is_none())
+            && (!inspected.host || single_host())
+            && inspected.headers.iter().all(|name| self.request.values(name).nth(1).is_none())
     }
 
     /// Its other interpretations, those of the path aside, `self` first. `None` where they are too many.
-    pub(super) fn others(&self, looks: &'request Looks) -> Option<Vec<Self>> {
+    pub(super) fn others(&self, inspected: &'request Inspected) -> Option<Vec<Self>> {
         let mut all = vec![self.clone()];
         for method in other_methods(&self.method) {
             all.push(Self { method: method.into(), ..self.clone() });
         }
-        if looks.at_host
+        if inspected.host
             && let Some(authority) = self.request.first(":authority")
         {
             let hosts = host::interpretations(&String::from_utf8_lossy(authority));
@@ -76,7 +76,7 @@ impl<'request> Interpretation<'request> {
             let more: Vec<_> = more.collect();
             all.extend(more);
         }
-        for name in &looks.at_headers {
+        for name in &inspected.headers {
             let values: Vec<&[u8]> = self.request.values(name).collect();
             if values.len() < 2 {
                 continue;
@@ -99,7 +99,7 @@ impl<'request> Interpretation<'request> {
 
     /// The same with another path.
     pub(super) fn with_path(&self, path: &[u8]) -> Self {
-        Self { path: Cow::Owned(text(path).into_owned()), ..self.clone() }
+        Self { path: Cow::Owned(lossy_text(path).into_owned()), ..self.clone() }
     }
 
     /// The value of the header `name` (in lower case); several are one, joined with commas (RFC 9110 §5.3).
@@ -108,7 +108,7 @@ impl<'request> Interpretation<'request> {
             ":authority" => return self.authority.as_deref().map(|host| Cow::Borrowed(host.as_bytes())),
             ":method" => return Some(Cow::Borrowed(self.method.as_bytes())),
             ":path" => {
-                let query = Target::new(self.request.target()).query;
+                let query = PathAndQuery::new(self.request.target()).query;
                 let target =
                     [self.path.as_bytes(), query.map_or(&b""[..], |_| b"?"), query.unwrap_or_default()];
                 return Some(Cow::Owned(target.concat()));

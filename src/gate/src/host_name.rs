@@ -4,7 +4,7 @@
 const DEFAULT_PORTS: [&str; 2] = ["80", "443"];
 
 /// `authority` in lower case, without a default port and without a final dot: `Example.com.:443` is `example.com`.
-pub(super) fn normalized(authority: &str) -> String {
+pub(crate) fn normalized(authority: &str) -> String {
     let (host, port) = split(authority);
     let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
     match port.filter(|port| !port.is_empty() && !DEFAULT_PORTS.contains(port)) {
@@ -15,7 +15,7 @@ pub(super) fn normalized(authority: &str) -> String {
 
 /// The interpretations of a request's authority: normalized, and without any port where one is left, because routers
 /// of backends (Django, Starlette) compare hosts without it.
-pub(super) fn interpretations(authority: &str) -> Vec<String> {
+pub(crate) fn interpretations(authority: &str) -> Vec<String> {
     let normalized = normalized(authority);
     let (host, port) = split(&normalized);
     match port {

@@ -4,10 +4,10 @@ use std::borrow::Cow;
 
 use regex_lite::Regex;
 
-use super::interpretation::{Interpretation, Looks};
-use super::text::{TextMatcher, compile};
-use crate::boundary::{Boundary, is_header_name};
+use super::interpretation::{Inspected, Interpretation};
 use crate::config::{ConfigError, HeaderMatcher, PathOptions, RangeMatch, RouteMatch};
+use crate::header_guard::{HeaderGuard, is_header_name};
+use crate::text_matcher::{TextMatcher, compile_regex};
 
 /// A compiled [`RouteMatch`].
 #[derive(Debug)]
@@ -60,7 +60,7 @@ impl Matcher {
     pub(super) fn new(
         route: &RouteMatch,
         options: PathOptions,
-        boundary: &Boundary,
+        guard: &HeaderGuard,
         field: &str,
     ) -> Result<Self, ConfigError> {
         let path = PathMatcher::new(route, options, field)?;
@@ -79,20 +79,18 @@ impl Matcher {
             .headers
             .iter()
             .enumerate()
-            .map(|(index, header)| {
-                HeaderCondition::new(header, boundary, &format!("{field}.headers[{index}]"))
-            })
+            .map(|(index, header)| HeaderCondition::new(header, guard, &format!("{field}.headers[{index}]")))
             .collect::<Result<_, _>>()?;
         Ok(Self { path, methods: route.methods.clone(), headers })
     }
 
-    /// Adds what this matcher looks at.
-    pub(super) fn note_looks(&self, looks: &mut Looks) {
+    /// Adds what this matcher inspects.
+    pub(super) fn note_inspected(&self, inspected: &mut Inspected) {
         for HeaderCondition { name, .. } in &self.headers {
             if name == ":authority" {
-                looks.at_host = true;
-            } else if !name.starts_with(':') && !looks.at_headers.contains(name) {
-                looks.at_headers.push(name.clone());
+                inspected.host = true;
+            } else if !name.starts_with(':') && !inspected.headers.contains(name) {
+                inspected.headers.push(name.clone());
             }
         }
     }
@@ -140,13 +138,13 @@ impl PathMatcher {
                 let field = format!("{field}.safe_regex");
                 if options.ignore_case {
                     // Alone first, so that an error shows the user's own expression.
-                    compile(regex, &field)?;
-                    PathPattern::Regex(compile(
+                    compile_regex(regex, &field)?;
+                    PathPattern::Regex(compile_regex(
                         &crate::config::SafeRegex(format!("(?i){}", regex.0)),
                         &field,
                     )?)
                 } else {
-                    PathPattern::Regex(compile(regex, &field)?)
+                    PathPattern::Regex(compile_regex(regex, &field)?)
                 }
             }
             _ => {
@@ -199,7 +197,7 @@ fn folded(text: &str) -> String {
 // === impl HeaderCondition ===
 
 impl HeaderCondition {
-    fn new(header: &HeaderMatcher, boundary: &Boundary, field: &str) -> Result<Self, ConfigError> {
+    fn new(header: &HeaderMatcher, guard: &HeaderGuard, field: &str) -> Result<Self, ConfigError> {
         let name = match header.name.to_ascii_lowercase() {
             host if host == "host" => ":authority".to_owned(),
             name => name,
@@ -208,7 +206,7 @@ impl HeaderCondition {
         if !PSEUDO_HEADERS.contains(&name.as_str()) && !is_header_name(&name) {
             return Err(ConfigError::new(name_field, "is not the name of a header"));
         }
-        if boundary.guards(name.as_bytes()) {
+        if guard.guards(name.as_bytes()) {
             let message = "is removed from every request, so the client would choose the rule by it; look at a claim instead";
             return Err(ConfigError::new(name_field, message));
         }

@@ -43,24 +43,24 @@ impl TextMatcher {
             StringPattern::Suffix(suffix) => Pattern::Suffix(text("suffix", suffix)?),
             StringPattern::Contains(part) => Pattern::Contains(text("contains", part)?),
             StringPattern::SafeRegex(regex) => {
-                Pattern::Regex(compile(regex, &format!("{field}.safe_regex"))?)
+                Pattern::Regex(compile_regex(regex, &format!("{field}.safe_regex"))?)
             }
         };
         Ok(Self { pattern, ignore_case: matcher.ignore_case })
     }
 
     /// The same matcher for names of hosts: their case never matters (RFC 4343), and a host is compared without its
-    /// default port and its final dot, as [`super::host::normalized`] writes it.
-    pub(super) fn for_host(matcher: &StringMatcher, field: &str) -> Result<Self, ConfigError> {
+    /// default port and its final dot, as [`crate::host_name::normalized`] writes it.
+    pub(crate) fn for_host(matcher: &StringMatcher, field: &str) -> Result<Self, ConfigError> {
         let mut compiled = Self::new(matcher, field)?;
         match &mut compiled.pattern {
-            Pattern::Exact(host) => *host = super::host::normalized(host),
+            Pattern::Exact(host) => *host = crate::host_name::normalized(host),
             Pattern::Prefix(part) | Pattern::Suffix(part) | Pattern::Contains(part) => {
                 part.make_ascii_lowercase();
             }
             Pattern::Regex(regex) => {
                 let insensitive = SafeRegex(format!("(?i){}", regex_source(&matcher.pattern)));
-                *regex = compile(&insensitive, &format!("{field}.safe_regex"))?;
+                *regex = compile_regex(&insensitive, &format!("{field}.safe_regex"))?;
             }
         }
         Ok(compiled)
@@ -93,7 +93,7 @@ fn regex_source(pattern: &StringPattern) -> &str {
 
 /// Compiles a regular expression that must match the whole text, as Envoy's `safe_regex` does. Matching
 /// takes time linear in the text.
-pub(super) fn compile(regex: &SafeRegex, field: &str) -> Result<Regex, ConfigError> {
+pub(crate) fn compile_regex(regex: &SafeRegex, field: &str) -> Result<Regex, ConfigError> {
     let compile = |pattern: &str| {
         let compiled = RegexBuilder::new(pattern).size_limit(MAX_REGEX_BYTES).build();
         compiled.map_err(|error| ConfigError::new(field, error))
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn a_regular_expression_matches_the_whole_text_or_not_at_all() {
-        let regex = compile(&SafeRegex("/v[0-9]+|/x".to_owned()), "f").unwrap();
+        let regex = compile_regex(&SafeRegex("/v[0-9]+|/x".to_owned()), "f").unwrap();
         assert!(regex.is_match("/v12") && regex.is_match("/x"));
         for text in ["/v12/", "a/v12", "/xx", "/v1\n", "\n/x"] {
             assert!(!regex.is_match(text), "{text:?}");
@@ -124,9 +124,9 @@ mod tests {
     #[test]
     fn what_is_no_regular_expression_is_refused_with_its_field() {
         let groups = "()".repeat(MAX_GROUPS);
-        assert!(compile(&SafeRegex("()".repeat(MAX_GROUPS - 1)), "f").is_ok());
+        assert!(compile_regex(&SafeRegex("()".repeat(MAX_GROUPS - 1)), "f").is_ok());
         for text in ["(", "a)(b", "a{1000000}", "a{50000}", &groups, "\\p{Greek}", "(?=x)"] {
-            let error = compile(&SafeRegex(text.to_owned()), "rules[0].match.safe_regex").err();
+            let error = compile_regex(&SafeRegex(text.to_owned()), "rules[0].match.safe_regex").err();
             assert_eq!(
                 error.map(|error| error.field().to_owned()).as_deref(),
                 Some("rules[0].match.safe_regex")

@@ -10,12 +10,12 @@ use crate::percent::{hexadecimal, percent_decoded};
 
 /// A request target cut at its first `?`.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Target<'request> {
+pub(crate) struct PathAndQuery<'request> {
     pub(crate) path: &'request [u8],
     pub(crate) query: Option<&'request [u8]>,
 }
 
-impl<'request> Target<'request> {
+impl<'request> PathAndQuery<'request> {
     pub(crate) fn new(target: &'request [u8]) -> Self {
         let mut parts = target.splitn(2, |byte| *byte == b'?');
         Self { path: parts.next().unwrap_or_default(), query: parts.next() }
@@ -67,7 +67,7 @@ fn is_plain(path: &[u8]) -> bool {
 /// The other ways in which a backend may read a canonical path: with its escapes decoded, without path parameters
 /// (`/a;x=1/b` as `/a/b`), or both, the parameters left out after the decoding or, as servlets do (Jakarta Servlet 6.0 §3.5.2),
 /// before it. None where there is nothing to read differently, which is nearly always.
-pub(crate) fn other_readings(path: &[u8]) -> Vec<Vec<u8>> {
+pub(crate) fn other_interpretations(path: &[u8]) -> Vec<Vec<u8>> {
     let mut readings = Vec::new();
     if !path.contains(&b'%') && !path.contains(&b';') {
         return readings;
@@ -94,7 +94,7 @@ const MAX_READINGS: usize = 32;
 
 /// Everything that servers may make of a path that is not canonical, the path itself first: each of [`READINGS`], of the
 /// path and of what became of it, in every order. `None` where that is too much.
-pub(crate) fn every_reading(path: &[u8]) -> Option<Vec<Vec<u8>>> {
+pub(crate) fn every_interpretation(path: &[u8]) -> Option<Vec<Vec<u8>>> {
     if path.len() > MAX_READ_BYTES {
         return None;
     }
@@ -205,9 +205,9 @@ fn without_dot_segments(path: &[u8]) -> Vec<u8> {
     kept.join(&b'/')
 }
 
-/// The text that rules are matched against. A path that is not UTF-8 is not canonical, so it only has to be
+/// The path as a text, for rules to be matched against. A path that is not UTF-8 is not canonical, so it only has to be
 /// matched by rules that ask for a token; the replacement characters are nothing a rule would name.
-pub(crate) fn text(path: &[u8]) -> Cow<'_, str> {
+pub(crate) fn lossy_text(path: &[u8]) -> Cow<'_, str> {
     String::from_utf8_lossy(path)
 }
 
@@ -316,13 +316,13 @@ mod tests {
 
     #[test]
     fn readings_are_what_a_backend_might_make_of_it() {
-        assert!(other_readings(b"/a/b").is_empty());
-        assert_eq!(other_readings(b"/%40a"), [b"/@a".to_vec()]);
-        assert_eq!(other_readings(b"/admin;x/b;y"), [b"/admin/b".to_vec()]);
-        assert_eq!(other_readings(b"/admin%3Bx/b"), [b"/admin/b".to_vec(), b"/admin;x/b".to_vec()]);
+        assert!(other_interpretations(b"/a/b").is_empty());
+        assert_eq!(other_interpretations(b"/%40a"), [b"/@a".to_vec()]);
+        assert_eq!(other_interpretations(b"/admin;x/b;y"), [b"/admin/b".to_vec()]);
+        assert_eq!(other_interpretations(b"/admin%3Bx/b"), [b"/admin/b".to_vec(), b"/admin;x/b".to_vec()]);
         // Whoever decodes first reads `/a`, whoever leaves parameters out first `/a;x`; some only do one of both.
         let of_both = [&b"/a"[..], b"/a;x", b"/a;x;y", b"/a%3Bx"];
-        assert_eq!(other_readings(b"/a%3Bx;y"), of_both.map(<[u8]>::to_vec));
+        assert_eq!(other_interpretations(b"/a%3Bx;y"), of_both.map(<[u8]>::to_vec));
     }
 
     #[test]
@@ -345,27 +345,27 @@ mod tests {
             b"http://host/admin",
             b"/api/%2e%2e%3b/%61dmin",
         ] {
-            let readings = every_reading(path).unwrap();
+            let readings = every_interpretation(path).unwrap();
             assert_eq!(readings.first().map(Vec::as_slice), Some(path));
             assert!(readings.contains(&b"/admin".to_vec()), "{}", String::from_utf8_lossy(path));
         }
-        assert_eq!(every_reading(b"/caf\xc3\xa9"), Some(vec![b"/caf\xc3\xa9".to_vec()]));
+        assert_eq!(every_interpretation(b"/caf\xc3\xa9"), Some(vec![b"/caf\xc3\xa9".to_vec()]));
         assert_eq!(without_dot_segments(b"/a/b/../../../c/."), b"/c/");
         assert_eq!(without_dot_segments(b"/.."), b"/");
     }
 
     #[test]
     fn what_has_too_many_readings_or_is_too_long_is_not_read() {
-        assert!(every_reading(&[b"/a//".to_vec(), vec![b'a'; 5000]].concat()).is_none());
+        assert!(every_interpretation(&[b"/a//".to_vec(), vec![b'a'; 5000]].concat()).is_none());
         let nested = format!("/a/..;/b//./\\%{}2e", "25".repeat(40));
-        assert!(every_reading(nested.as_bytes()).is_none());
+        assert!(every_interpretation(nested.as_bytes()).is_none());
     }
 
     #[test]
     fn a_target_is_cut_at_its_first_question_mark() {
-        let target = Target::new(b"/a?b?c");
+        let target = PathAndQuery::new(b"/a?b?c");
         assert_eq!((target.path, target.query), (&b"/a"[..], Some(&b"b?c"[..])));
-        assert_eq!(Target::new(b"/a").query, None);
-        assert_eq!(Target::new(b"").path, b"");
+        assert_eq!(PathAndQuery::new(b"/a").query, None);
+        assert_eq!(PathAndQuery::new(b"").path, b"");
     }
 }

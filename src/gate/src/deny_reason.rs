@@ -4,12 +4,12 @@ use jwt_gate_token::Refusal;
 
 /// The reason, with a stable code for clients, counters and access logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Code {
+pub enum DenyReason {
     /// No token where one is needed.
     MissingToken,
     /// A token that does not verify.
     Token(Refusal),
-    /// Several tokens in one place, or an identity that two providers give differently.
+    /// Ambiguous tokens in one place, or an identity that two providers give differently.
     Ambiguous,
     /// No rule is for this path, and the default is to deny.
     NoRule,
@@ -19,7 +19,7 @@ pub enum Code {
     RevocationStale,
 }
 
-impl Code {
+impl DenyReason {
     /// Every code, for those who count them.
     pub const ALL: [Self; 18] = [
         Self::MissingToken,

@@ -1,6 +1,6 @@
 //! A header map in one hostcall, as the bytes that the host wrote.
 //!
-//! The only `unsafe` of ours. The SDK's `get_map_bytes` copies each name and each value into memory of its own,
+//! This is the only `unsafe` of the filter. The SDK's `get_map_bytes` copies each name and each value into memory of its own,
 //! twice as many allocations as there are headers, on every request. With it, a request with six headers and a token
 //! that was seen before took 2.4 µs in the VM; read where the host put them, 1.5 µs
 //! (`tests/revocation/measure/vm.mjs`, its first list, both modules in turn).
@@ -16,7 +16,7 @@ unsafe extern "C" {
     fn proxy_get_header_map_pairs(map_type: u32, data: *mut *mut u8, size: *mut usize) -> u32;
 }
 
-/// The map, for [`crate::Request::from_map`]; `None` where the host has none.
+/// The map's bytes, for [`crate::header_map::HeaderMap::parse`]; `None` if the host has no such map.
 pub(super) fn get(map_type: MapType) -> Option<Vec<u8>> {
     let mut data: *mut u8 = std::ptr::null_mut();
     let mut size: usize = 0;

@@ -1,72 +1,47 @@
 //! Where a request holds its token, and how to take it off.
 
 use std::borrow::Cow;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use jwt_gate_token::{base64url_decode, json, position};
 
-use crate::boundary::is_header_name;
 use crate::config::{ConfigError, HeaderLocation};
+use crate::header_guard::is_header_name;
+use crate::mutation::HeaderMutation;
+use crate::path::PathAndQuery;
 use crate::percent::percent_decoded;
-use crate::policy::Target;
-use crate::request::{Request, same_but_for_case};
+use crate::request::{Request, eq_ignoring_case};
 
 /// Where a provider's tokens may be, in the order in which they are looked for.
 #[derive(Debug, Default)]
-pub(crate) struct Locations {
-    headers: Vec<HeaderToken>,
+pub(crate) struct TokenSources {
+    headers: Vec<HeaderSource>,
     cookies: Vec<String>,
     params: Vec<String>,
 }
 
 /// A header that may hold a token.
 #[derive(Debug)]
-struct HeaderToken {
-    name: Rc<str>,
+struct HeaderSource {
+    name: Arc<str>,
     prefix: String,
 }
 
-/// What the locations hold.
+/// What the sources hold.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Found<'request> {
     /// None of them holds a token.
     Nothing,
     /// The first one that holds any holds several different ones.
-    Several,
+    Ambiguous,
     /// This.
     Token(Cow<'request, [u8]>),
 }
 
-/// Something to change on the request before the backend receives it. Names and values are shared, so that a
-/// token that was seen before costs no copy of them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Edit {
-    /// Remove every value of the header of this name.
-    Remove(Rc<str>),
-    /// Make this the only value of the header of this name.
-    Set(Rc<str>, Rc<[u8]>),
-}
+// === impl TokenSources ===
 
-// === impl Edit ===
-
-impl Edit {
-    /// The header that changes.
-    pub(crate) fn name(&self) -> &str {
-        match self {
-            Self::Remove(name) | Self::Set(name, _) => name,
-        }
-    }
-
-    /// Whether both set the same header.
-    pub(crate) fn sets_what(&self, other: &Self) -> bool {
-        matches!((self, other), (Self::Set(one, _), Self::Set(another, _)) if one == another)
-    }
-}
-
-// === impl Locations ===
-
-impl Locations {
-    /// The locations that are configured; where none is, `Authorization` with `Bearer `.
+impl TokenSources {
+    /// The sources that are configured; where none is, `Authorization` with `Bearer `.
     pub(crate) fn new(
         mut headers: Vec<HeaderLocation>,
         cookies: Vec<String>,
@@ -110,7 +85,7 @@ impl Locations {
             let message = "is not the name of a query parameter";
             return Err(ConfigError::new(format!("{field}.from_params[{index}]"), message));
         }
-        let lower = |HeaderLocation { name, value_prefix }| HeaderToken {
+        let lower = |HeaderLocation { name, value_prefix }| HeaderSource {
             name: name.to_ascii_lowercase().into(),
             prefix: value_prefix,
         };
@@ -128,7 +103,7 @@ impl Locations {
     }
 
     /// The first location that holds a token decides.
-    pub(crate) fn find<'request>(&self, request: &'request Request) -> Found<'request> {
+    pub(crate) fn find<'request>(&self, request: &Request<'request>) -> Found<'request> {
         let headers = self.headers.iter().map(|header| in_header(request, header));
         let cookies = self.cookies.iter().map(|name| in_cookie(request, name));
         let params = self.params.iter().map(|name| in_query(request, name));
@@ -143,7 +118,7 @@ fn one_of<'request>(candidates: impl Iterator<Item = Cow<'request, [u8]>>) -> Fo
         match &found {
             Found::Nothing => found = Found::Token(candidate),
             Found::Token(token) if *token == candidate => {}
-            _ => return Found::Several,
+            _ => return Found::Ambiguous,
         }
     }
     found
@@ -151,7 +126,7 @@ fn one_of<'request>(candidates: impl Iterator<Item = Cow<'request, [u8]>>) -> Fo
 
 /// The values of a header, one by one: Envoy joins the values of some headers (`Authorization` among them)
 /// with commas, and no token holds one.
-fn pieces<'request>(request: &'request Request, name: &str) -> impl Iterator<Item = &'request [u8]> {
+fn pieces<'request>(request: &Request<'request>, name: &str) -> impl Iterator<Item = &'request [u8]> {
     request.values(name).flat_map(|value| {
         // Looking for a comma first is much faster than splitting, byte by byte, what holds none.
         let most = if position(value, b',').is_some() { usize::MAX } else { 1 };
@@ -159,7 +134,7 @@ fn pieces<'request>(request: &'request Request, name: &str) -> impl Iterator<Ite
     })
 }
 
-fn in_header<'request>(request: &'request Request, header: &HeaderToken) -> Found<'request> {
+fn in_header<'request>(request: &Request<'request>, header: &HeaderSource) -> Found<'request> {
     if is_protocol_list(&header.name) {
         let tokens = pieces(request, &header.name).filter_map(|piece| after_prefix(piece, &header.prefix));
         return one_of(tokens.map(Cow::Borrowed));
@@ -172,7 +147,7 @@ fn in_header<'request>(request: &'request Request, header: &HeaderToken) -> Foun
         Cow::Borrowed(token.unwrap_or(piece))
     }));
     // `one_of` stops where two differ, which may be before the token.
-    let holds_token = holds_token || (found == Found::Several && holds(request, header));
+    let holds_token = holds_token || (found == Found::Ambiguous && holds(request, header));
     if holds_token { found } else { Found::Nothing }
 }
 
@@ -183,7 +158,7 @@ fn is_protocol_list(name: &str) -> bool {
 }
 
 /// Whether the header holds a token.
-fn holds(request: &Request, header: &HeaderToken) -> bool {
+fn holds(request: &Request, header: &HeaderSource) -> bool {
     // Where one stands at the beginning, as usual, it does not matter what follows; before a comma there is none.
     let first = request.first(&header.name).and_then(|value| after_prefix(value, &header.prefix));
     first.is_some_and(|token| !token.starts_with(b","))
@@ -196,17 +171,17 @@ fn after_prefix<'value>(value: &'value [u8], prefix: &str) -> Option<&'value [u8
     let (start, rest) = value.split_at_checked(prefix.len())?;
     let rest = rest.trim_ascii();
     let prefix = prefix.as_bytes();
-    let is_prefix = same_but_for_case(start, prefix)
+    let is_prefix = eq_ignoring_case(start, prefix)
         || matches!((start, prefix), ([start @ .., b'\t'], [word @ .., b' ']) if start.eq_ignore_ascii_case(word));
     (is_prefix && !rest.is_empty()).then_some(rest)
 }
 
 /// The pairs of all `Cookie` headers as they stand between their semicolons (RFC 6265 §4.2.1).
-fn cookie_pairs(request: &Request) -> impl Iterator<Item = &[u8]> {
+fn cookie_pairs<'request>(request: &Request<'request>) -> impl Iterator<Item = &'request [u8]> {
     request.values("cookie").flat_map(|value| value.split(|byte| *byte == b';'))
 }
 
-fn in_cookie<'request>(request: &'request Request, name: &str) -> Found<'request> {
+fn in_cookie<'request>(request: &Request<'request>, name: &str) -> Found<'request> {
     let values = cookie_pairs(request).filter_map(|pair| {
         let (candidate, value) = split_pair(pair);
         (candidate == name.as_bytes()).then_some(Cow::Borrowed(unquoted(value)))
@@ -221,8 +196,8 @@ fn split_pair(pair: &[u8]) -> (&[u8], &[u8]) {
     (name.trim_ascii(), parts.next().unwrap_or_default().trim_ascii())
 }
 
-fn in_query<'request>(request: &'request Request, name: &str) -> Found<'request> {
-    let query = Target::new(request.target()).query.unwrap_or_default();
+fn in_query<'request>(request: &Request<'request>, name: &str) -> Found<'request> {
+    let query = PathAndQuery::new(request.target()).query.unwrap_or_default();
     let values = query.split(|byte| *byte == b'&').filter_map(|pair| {
         let (candidate, value) = split_pair(pair);
         (percent_decoded(candidate) == name.as_bytes()).then(|| percent_decoded(value))
@@ -230,72 +205,78 @@ fn in_query<'request>(request: &'request Request, name: &str) -> Found<'request>
     one_of(values)
 }
 
-/// The edits that take the tokens of a passing request off all `locations`, and leave every other byte of `Cookie` and
+/// The mutations that take the tokens of a passing request off all `sources`, and leave every other byte of `Cookie` and
 /// query. A cookie leaves where it holds one of `tokens`, or any other JWT: a backend may have a cookie of the same name.
-pub(crate) fn take_off(locations: &[&Locations], tokens: &[Cow<'_, [u8]>], request: &Request) -> Vec<Edit> {
-    take_off_where(locations, request, |value| {
+pub(crate) fn strip_tokens(
+    sources: &[&TokenSources],
+    tokens: &[Cow<'_, [u8]>],
+    request: &Request,
+) -> Vec<HeaderMutation> {
+    strip_tokens_where(sources, request, |value| {
         let value = unquoted(value);
         tokens.iter().any(|token| **token == *value) || is_jwt(value)
     })
 }
 
-/// The edits that take everything that may be a token off a request that is refused, before an access log sees it.
-pub(crate) fn take_off_all(locations: &[&Locations], request: &Request) -> Vec<Edit> {
-    take_off_where(locations, request, |_| true)
+/// The mutations that take everything that may be a token off a request that is refused, before an access log sees it.
+pub(crate) fn strip_all_tokens(sources: &[&TokenSources], request: &Request) -> Vec<HeaderMutation> {
+    strip_tokens_where(sources, request, |_| true)
 }
 
-fn take_off_where(
-    locations: &[&Locations],
+fn strip_tokens_where(
+    sources: &[&TokenSources],
     request: &Request,
     is_token: impl Fn(&[u8]) -> bool,
-) -> Vec<Edit> {
+) -> Vec<HeaderMutation> {
     // As many as most requests take: the token leaves, a few headers come.
-    let mut edits = Vec::with_capacity(4);
-    for header in locations.iter().flat_map(|locations| &locations.headers) {
-        if holds(request, header) && !edits.iter().any(|edit: &Edit| edit.name() == &*header.name) {
-            edits.push(without_token(locations, request, header));
+    let mut mutations = Vec::with_capacity(4);
+    for header in sources.iter().flat_map(|sources| &sources.headers) {
+        if holds(request, header)
+            && !mutations.iter().any(|mutation: &HeaderMutation| mutation.name() == header.name.as_bytes())
+        {
+            mutations.push(without_token(sources, request, header));
         }
     }
     let is_cookie = |pair: &[u8]| {
         let (name, value) = split_pair(pair);
-        locations.iter().any(|l| l.cookies.iter().any(|cookie| cookie.as_bytes() == name)) && is_token(value)
+        sources.iter().any(|l| l.cookies.iter().any(|cookie| cookie.as_bytes() == name)) && is_token(value)
     };
     if cookie_pairs(request).any(is_cookie) {
-        // Several fields become one, with the separator of RFC 9113 §8.2.3.
+        // Ambiguous fields become one, with the separator of RFC 9113 §8.2.3.
         let without = |field: &[u8]| {
             let pairs = field.split(|byte| *byte == b';').filter(|pair| !is_cookie(pair));
             pairs.collect::<Vec<_>>().join(&b';').trim_ascii().to_vec()
         };
         let fields = request.values("cookie").map(without).filter(|field| !field.is_empty());
         let value = fields.collect::<Vec<_>>().join(&b"; "[..]);
-        edits.push(if value.is_empty() {
-            Edit::Remove("cookie".into())
+        mutations.push(if value.is_empty() {
+            HeaderMutation::remove("cookie")
         } else {
-            Edit::Set("cookie".into(), value.into())
+            HeaderMutation::Set("cookie".into(), value.into())
         });
     }
-    if let Some(target) = without_params(locations, request.target()) {
-        edits.push(Edit::Set(":path".into(), target.into()));
+    if let Some(target) = without_params(sources, request.target()) {
+        mutations.push(HeaderMutation::Set(":path".into(), target.into()));
     }
-    edits
+    mutations
 }
 
-/// Takes the tokens of `locations` off a header that holds one.
-fn without_token(locations: &[&Locations], request: &Request, header: &HeaderToken) -> Edit {
+/// Takes the tokens of `sources` off a header that holds one.
+fn without_token(sources: &[&TokenSources], request: &Request, header: &HeaderSource) -> HeaderMutation {
     if !is_protocol_list(&header.name) {
-        return Edit::Remove(Rc::clone(&header.name));
+        return HeaderMutation::Remove(Arc::clone(&header.name).into());
     }
     let of_same_name = || {
-        let headers = locations.iter().flat_map(|locations| &locations.headers);
+        let headers = sources.iter().flat_map(|sources| &sources.headers);
         headers.filter(|other| other.name == header.name)
     };
     let kept: Vec<&[u8]> = pieces(request, &header.name)
         .filter(|piece| !of_same_name().any(|header| after_prefix(piece, &header.prefix).is_some()))
         .collect();
     if kept.is_empty() {
-        Edit::Remove(Rc::clone(&header.name))
+        HeaderMutation::Remove(Arc::clone(&header.name).into())
     } else {
-        Edit::Set(Rc::clone(&header.name), kept.join(&b", "[..]).into())
+        HeaderMutation::Set(Arc::clone(&header.name), kept.join(&b", "[..]).into())
     }
 }
 
@@ -318,11 +299,11 @@ fn is_jwt(value: &[u8]) -> bool {
 }
 
 /// `target` without the parameters that hold tokens; `None` where it has none of them.
-pub(crate) fn without_params(locations: &[&Locations], target: &[u8]) -> Option<Vec<u8>> {
-    let Target { path, query } = Target::new(target);
+pub(crate) fn without_params(sources: &[&TokenSources], target: &[u8]) -> Option<Vec<u8>> {
+    let PathAndQuery { path, query } = PathAndQuery::new(target);
     let is_param = |pair: &&[u8]| {
         let name = percent_decoded(split_pair(pair).0);
-        locations.iter().any(|locations| locations.params.iter().any(|param| param.as_bytes() == &*name))
+        sources.iter().any(|sources| sources.params.iter().any(|param| param.as_bytes() == &*name))
     };
     let pairs: Vec<&[u8]> = query?.split(|byte| *byte == b'&').collect();
     if !pairs.iter().any(is_param) {
@@ -341,22 +322,20 @@ pub(crate) fn without_params(locations: &[&Locations], target: &[u8]) -> Option<
 mod tests {
     use super::*;
 
-    fn locations(cookies: &[&str], params: &[&str]) -> Locations {
+    fn sources(cookies: &[&str], params: &[&str]) -> TokenSources {
         let own = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         let header = HeaderLocation { name: "Authorization".into(), value_prefix: "Bearer ".into() };
-        Locations::new(vec![header], own(cookies), own(params), "f").unwrap()
+        TokenSources::new(vec![header], own(cookies), own(params), "f").unwrap()
     }
 
-    fn request(headers: &[(&str, &str)]) -> Request {
-        Request::new(
-            headers.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect(),
-        )
+    fn request<'test>(headers: &[(&'test str, &'test str)]) -> Request<'test> {
+        Request::new(headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())))
     }
 
     fn find(headers: &[(&str, &str)]) -> Result<Option<String>, ()> {
-        match locations(&["session"], &["token"]).find(&request(headers)) {
+        match sources(&["session"], &["token"]).find(&request(headers)) {
             Found::Nothing => Ok(None),
-            Found::Several => Err(()),
+            Found::Ambiguous => Err(()),
             Found::Token(token) => Ok(Some(String::from_utf8(token.into_owned()).unwrap())),
         }
     }
@@ -407,12 +386,12 @@ mod tests {
     #[test]
     fn taking_a_token_off_keeps_every_other_byte() {
         let take = |headers: &[(&str, &str)]| {
-            take_off_all(&[&locations(&["session"], &["token"])], &request(headers))
+            strip_all_tokens(&[&sources(&["session"], &["token"])], &request(headers))
         };
-        let set = |name: &str, value: &str| vec![Edit::Set(name.into(), value.as_bytes().into())];
-        assert_eq!(take(&[("authorization", "Bearer a")]), [Edit::Remove("authorization".into())]);
+        let set = |name: &str, value: &str| vec![HeaderMutation::Set(name.into(), value.as_bytes().into())];
+        assert_eq!(take(&[("authorization", "Bearer a")]), [HeaderMutation::remove("authorization")]);
         assert_eq!(take(&[("authorization", "Basic a")]), []);
-        assert_eq!(take(&[("cookie", "session=a")]), [Edit::Remove("cookie".into())]);
+        assert_eq!(take(&[("cookie", "session=a")]), [HeaderMutation::remove("cookie")]);
         assert_eq!(take(&[("cookie", "a=1; session=x; b=\"2\";c")]), set("cookie", "a=1; b=\"2\";c"));
         assert_eq!(take(&[("cookie", "session=x; a=1")]), set("cookie", "a=1"));
         assert_eq!(take(&[("cookie", "a=1; session=")]), set("cookie", "a=1"));
@@ -427,15 +406,15 @@ mod tests {
     #[test]
     fn only_a_cookie_that_holds_a_token_leaves_a_request_that_passes() {
         let take = |cookie: &str| {
-            let locations = locations(&["__Host-session", "session"], &[]);
-            take_off(&[&locations], &[Cow::Borrowed(b"a.b.c")], &request(&[("cookie", cookie)]))
+            let sources = sources(&["__Host-session", "session"], &[]);
+            strip_tokens(&[&sources], &[Cow::Borrowed(b"a.b.c")], &request(&[("cookie", cookie)]))
         };
-        let set = |value: &str| vec![Edit::Set("cookie".into(), value.as_bytes().into())];
+        let set = |value: &str| vec![HeaderMutation::Set("cookie".into(), value.as_bytes().into())];
         // A Flask session (itsdangerous): payload, time, signature.
         let flask = "session=eyJ1c2VyIjoxfQ.ZxYzAA.c2ln";
         assert_eq!(take(&format!("__Host-session=a.b.c; {flask}; a=1")), set(&format!("{flask}; a=1")));
         assert_eq!(take("__Host-session=\"a.b.c\"; a=1"), set("a=1"));
-        assert_eq!(take("__Host-session=a.b.c; session=a.b.c"), [Edit::Remove("cookie".into())]);
+        assert_eq!(take("__Host-session=a.b.c; session=a.b.c"), [HeaderMutation::remove("cookie")]);
         // Another JWT could be taken for the one that was judged: {"alg":"HS256"}.
         assert_eq!(take("__Host-session=a.b.c; session=eyJhbGciOiJIUzI1NiJ9.e30.c2ln; a=1"), set("a=1"));
         assert_eq!(take("session=; a=1"), []);
@@ -444,25 +423,25 @@ mod tests {
     #[test]
     fn the_token_among_websocket_protocols_is_the_one_with_the_prefix() {
         let header = HeaderLocation { name: "Sec-WebSocket-Protocol".into(), value_prefix: "bearer.".into() };
-        let locations = Locations::new(vec![header], Vec::new(), Vec::new(), "f").unwrap();
+        let sources = TokenSources::new(vec![header], Vec::new(), Vec::new(), "f").unwrap();
         let asks = request(&[("sec-websocket-protocol", "chat, bearer.a.b.c, v2")]);
-        assert_eq!(locations.find(&asks), Found::Token(Cow::Borrowed(b"a.b.c")));
-        let kept = vec![Edit::Set("sec-websocket-protocol".into(), b"chat, v2"[..].into())];
-        assert_eq!(take_off(&[&locations], &[], &asks), kept);
+        assert_eq!(sources.find(&asks), Found::Token(Cow::Borrowed(b"a.b.c")));
+        let kept = vec![HeaderMutation::Set("sec-websocket-protocol".into(), b"chat, v2"[..].into())];
+        assert_eq!(strip_tokens(&[&sources], &[], &asks), kept);
         let without = request(&[("sec-websocket-protocol", "chat, v2")]);
-        assert_eq!(locations.find(&without), Found::Nothing);
+        assert_eq!(sources.find(&without), Found::Nothing);
         let two = request(&[("sec-websocket-protocol", "bearer.a, bearer.b")]);
-        assert_eq!(locations.find(&two), Found::Several);
+        assert_eq!(sources.find(&two), Found::Ambiguous);
     }
 
     #[test]
     fn authorization_is_the_default_only_where_no_location_is_given() {
-        let locations = |cookies: &[&str]| {
+        let sources = |cookies: &[&str]| {
             let cookies = cookies.iter().map(|name| (*name).to_owned()).collect();
-            Locations::new(Vec::new(), cookies, Vec::new(), "f").unwrap()
+            TokenSources::new(Vec::new(), cookies, Vec::new(), "f").unwrap()
         };
         let bearer = request(&[("authorization", "Bearer a.b.c")]);
-        assert_eq!(locations(&[]).find(&bearer), Found::Token(Cow::Borrowed(b"a.b.c")));
-        assert_eq!(locations(&["session"]).find(&bearer), Found::Nothing);
+        assert_eq!(sources(&[]).find(&bearer), Found::Token(Cow::Borrowed(b"a.b.c")));
+        assert_eq!(sources(&["session"]).find(&bearer), Found::Nothing);
     }
 }

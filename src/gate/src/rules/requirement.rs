@@ -2,10 +2,12 @@
 
 use std::rc::Rc;
 
-use super::condition::{Condition, referenced};
-use crate::config::{self, ConfigError, Rule};
-use crate::denial::Code;
-use crate::provider::{Identity, Providers, Session};
+use crate::authentication::{AuthError, Authentication};
+use crate::claims::Condition;
+use crate::config::{self, ConfigError};
+use crate::deny_reason::DenyReason;
+use crate::identity::Identity;
+use crate::provider::Providers;
 
 /// A compiled [`config::Requirement`].
 #[derive(Debug)]
@@ -20,33 +22,6 @@ pub(crate) enum Requirement {
     AllowMissing(Box<Requirement>),
     /// Met or not.
     AllowMissingOrFailed(Box<Requirement>),
-}
-
-/// Why a requirement is not met.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Unmet {
-    /// There is no token.
-    Missing,
-    /// There is one, and it is no good or not enough.
-    Refused(Code),
-}
-
-/// The claims that these rules ask of a token of `provider`, by their names in the token: of `a.b`, `a.b` itself and the
-/// object `a` ([`jwt_gate_token::lookup`]).
-pub(crate) fn asked_claims(rules: &[Rule], provider: &str) -> Vec<String> {
-    let mut names = Vec::new();
-    let mut requirements: Vec<&config::Requirement> =
-        rules.iter().filter_map(|rule| rule.requires.as_ref()).collect();
-    while let Some(requirement) = requirements.pop() {
-        if requirement.provider_name.as_deref() == Some(provider) {
-            names.extend(referenced(&requirement.claims));
-        }
-        let lists = [&requirement.requires_any, &requirement.requires_all];
-        requirements.extend(lists.into_iter().flatten().flat_map(|list| &list.0));
-        let inner = [&requirement.allow_missing, &requirement.allow_missing_or_failed];
-        requirements.extend(inner.into_iter().flatten().map(|inner| &**inner));
-    }
-    names
 }
 
 impl Requirement {
@@ -120,40 +95,43 @@ impl Requirement {
     }
 
     /// The identities with which `session` meets it; none where it is met without a token.
-    pub(crate) fn evaluate(&self, session: &mut Session<'_>) -> Result<Vec<Rc<Identity>>, Unmet> {
+    pub(crate) fn evaluate(
+        &self,
+        authentication: &mut Authentication<'_>,
+    ) -> Result<Vec<Rc<Identity>>, AuthError> {
         match self {
             Self::Provider(provider, conditions) => {
-                let identity = session.authenticate(*provider)?;
-                if conditions.iter().all(|condition| condition.holds(identity.claims())) {
+                let identity = authentication.authenticate(*provider)?;
+                if conditions.iter().all(|condition| condition.holds(&identity.claims)) {
                     Ok(vec![identity])
                 } else {
-                    Err(Unmet::Refused(Code::Forbidden))
+                    Err(AuthError::Denied(DenyReason::Forbidden))
                 }
             }
             Self::Any(list) => {
-                let mut unmet = Unmet::Missing;
+                let mut error = AuthError::Missing;
                 for requirement in list {
-                    match requirement.evaluate(session) {
+                    match requirement.evaluate(authentication) {
                         Ok(identities) => return Ok(identities),
                         // The first token that was there says more than one that was not.
-                        Err(reason) if unmet == Unmet::Missing => unmet = reason,
+                        Err(reason) if error == AuthError::Missing => error = reason,
                         Err(_) => {}
                     }
                 }
-                Err(unmet)
+                Err(error)
             }
             Self::All(list) => {
                 let mut identities = Vec::new();
                 for requirement in list {
-                    identities.append(&mut requirement.evaluate(session)?);
+                    identities.append(&mut requirement.evaluate(authentication)?);
                 }
                 Ok(identities)
             }
-            Self::AllowMissing(inner) => match inner.evaluate(session) {
-                Err(Unmet::Missing) => Ok(Vec::new()),
+            Self::AllowMissing(inner) => match inner.evaluate(authentication) {
+                Err(AuthError::Missing) => Ok(Vec::new()),
                 outcome => outcome,
             },
-            Self::AllowMissingOrFailed(inner) => Ok(inner.evaluate(session).unwrap_or_default()),
+            Self::AllowMissingOrFailed(inner) => Ok(inner.evaluate(authentication).unwrap_or_default()),
         }
     }
 }

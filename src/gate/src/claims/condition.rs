@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::claim_place::ClaimPlace;
+use super::ClaimPlace;
 use crate::config::{ClaimCondition, ClaimConditions, ClaimValue, ConfigError};
 
 /// The claim at a place must have one of these values.
@@ -53,7 +53,7 @@ impl Condition {
 }
 
 /// The claims that `conditions` look at, by the names of the members of the payload.
-pub(crate) fn referenced(conditions: &ClaimConditions) -> impl Iterator<Item = String> {
+pub(crate) fn member_names(conditions: &ClaimConditions) -> impl Iterator<Item = String> {
     conditions.0.iter().flat_map(|condition| {
         let dotted = condition.dotted.iter();
         let first =

@@ -2,18 +2,16 @@
 
 use std::cell::{Cell, RefCell};
 
-use proxy_wasm::hostcalls;
-use proxy_wasm::types::MetricType;
+use jwt_gate::{CacheStats, DenyReason, Follower, Policy};
 
-use crate::denial::Code;
-use crate::gate::Gate;
-use crate::revocation::Watch;
+use crate::host::{Host, MetricKind};
 
 /// The counters of one plugin, defined once; what could not be defined is not counted.
 ///
 /// What requests count is added up here and handed to Envoy on the next tick, and when the plugin goes: a request
 /// makes no hostcall for it.
-pub(crate) struct Metrics {
+pub(crate) struct Metrics<H: Host> {
+    host: H,
     allowed: Counter,
     public: Counter,
     denied: Vec<(&'static str, Counter)>,
@@ -35,38 +33,32 @@ struct Counter {
     pending: Cell<u32>,
 }
 
-thread_local! {
-    /// The names of the gauges of key ids that this VM has set so far.
-    static KIDS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
-}
-
-impl Metrics {
-    /// Defines the counters of `gate`, and one gauge for each key id (1 for the newest secret, 2 for the one
+impl<H: Host> Metrics<H> {
+    /// Defines the counters of `policy`, and one gauge for each key id (1 for the newest secret, 2 for the one
     /// before it, 0 for one that was dropped), by which `jwt-gate-auth doctor` compares secrets.
-    pub(crate) fn define(gate: &Gate) -> Self {
-        let prefix = gate.stat_prefix();
-        let define = |kind, name: &str| hostcalls::define_metric(kind, &format!("{prefix}.{name}")).ok();
+    pub(crate) fn define(host: H, policy: &Policy, kid_gauges: &RefCell<Vec<String>>) -> Self {
+        let prefix = policy.stat_prefix();
+        let define = |kind, name: &str| host.define(kind, &format!("{prefix}.{name}"));
         let counter =
-            |name: &str| Counter { id: define(MetricType::Counter, name), pending: Cell::default() };
+            |name: &str| Counter { id: define(MetricKind::Counter, name), pending: Cell::default() };
         let mut kids: Vec<(String, u64)> = Vec::new();
-        for (provider, of_provider) in gate.key_ids() {
+        for (provider, of_provider) in policy.key_ids() {
             kids.extend(
                 (1..).zip(of_provider).map(|(age, kid)| (format!("{prefix}.kid.{provider}.{kid}"), age)),
             );
         }
-        KIDS.with_borrow_mut(|known| {
-            known.retain(|name| kids.iter().all(|(kid, _)| kid != name));
-            // Those that are left were dropped: 0 says that they verify no longer.
-            let dropped = known.drain(..).map(|name| (name, 0));
-            for (name, age) in dropped.collect::<Vec<_>>().into_iter().chain(kids) {
-                if let Ok(gauge) = hostcalls::define_metric(MetricType::Gauge, &name) {
-                    let _ = hostcalls::record_metric(gauge, age);
-                }
-                known.push(name);
+        let mut known = kid_gauges.borrow_mut();
+        known.retain(|name| kids.iter().all(|(kid, _)| kid != name));
+        // Those that are left were dropped: 0 says that they verify no longer.
+        let dropped: Vec<_> = known.drain(..).map(|name| (name, 0)).collect();
+        for (name, age) in dropped.into_iter().chain(kids) {
+            if let Some(gauge) = host.define(MetricKind::Gauge, &name) {
+                host.record(gauge, age);
             }
-        });
+            known.push(name);
+        }
         let mut denied: Vec<(&'static str, Counter)> = Vec::new();
-        for code in Code::ALL.map(Code::as_str) {
+        for code in DenyReason::ALL.map(DenyReason::as_str) {
             if !denied.iter().any(|(known, _)| *known == code) {
                 denied.push((code, counter(&format!("denied.{code}"))));
             }
@@ -77,38 +69,45 @@ impl Metrics {
             denied,
             cache_hit: counter("cache.hit"),
             cache_miss: counter("cache.miss"),
-            revocation: gate.watch().map(|_| RevocationMetrics {
-                entries: define(MetricType::Gauge, "revocation.entries"),
-                age_ms: define(MetricType::Gauge, "revocation.age_ms"),
-                full: define(MetricType::Gauge, "revocation.full"),
+            revocation: policy.has_revocation_feed().then(|| RevocationMetrics {
+                entries: define(MetricKind::Gauge, "revocation.entries"),
+                age_ms: define(MetricKind::Gauge, "revocation.age_ms"),
+                full: define(MetricKind::Gauge, "revocation.full"),
                 failures: counter("revocation.failures"),
             }),
+            host,
         }
     }
 
-    pub(crate) fn passed(&self, authenticated: bool) {
+    pub(crate) fn allowed(&self, authenticated: bool) {
         if authenticated { &self.allowed } else { &self.public }.add(1);
     }
 
-    pub(crate) fn denied(&self, code: Code) {
-        if let Some((_, counter)) = self.denied.iter().find(|(known, _)| *known == code.as_str()) {
+    pub(crate) fn denied(&self, reason: DenyReason) {
+        if let Some((_, counter)) = self.denied.iter().find(|(known, _)| *known == reason.as_str()) {
             counter.add(1);
         }
     }
 
-    pub(crate) fn cache(&self, (hits, misses): (u32, u32)) {
-        self.cache_hit.add(hits);
-        self.cache_miss.add(misses);
+    pub(crate) fn cache(&self, stats: CacheStats) {
+        self.cache_hit.add(stats.hits);
+        self.cache_miss.add(stats.misses);
     }
 
     /// Shows how long the revocation list is, and how old.
-    pub(crate) fn revocations(&self, watch: &Watch, instant: f64) {
+    pub(crate) fn revocations(&self, follower: &Follower, instant: f64) {
         let Some(metrics) = &self.revocation else { return };
-        set(metrics.entries, watch.entries());
+        self.set(metrics.entries, follower.revocations().entries());
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
-        let age_ms = (watch.age_seconds(instant) * 1000.0) as u64;
-        set(metrics.age_ms, age_ms);
-        set(metrics.full, watch.is_full().into());
+        let age_ms = (follower.age_seconds(instant) * 1000.0) as u64;
+        self.set(metrics.age_ms, age_ms);
+        self.set(metrics.full, follower.is_full().into());
+    }
+
+    fn set(&self, gauge: Option<u32>, value: u64) {
+        if let Some(gauge) = gauge {
+            self.host.record(gauge, value);
+        }
     }
 
     /// Counts a call for revocations that failed.
@@ -123,11 +122,11 @@ impl Metrics {
         let denied = self.denied.iter().map(|(_, counter)| counter);
         let failures = self.revocation.iter().map(|metrics| &metrics.failures);
         let rest = [&self.allowed, &self.public, &self.cache_hit, &self.cache_miss];
-        denied.chain(failures).chain(rest).for_each(Counter::flush);
+        denied.chain(failures).chain(rest).for_each(|counter| counter.flush(&self.host));
     }
 }
 
-impl Drop for Metrics {
+impl<H: Host> Drop for Metrics<H> {
     fn drop(&mut self) {
         self.flush();
     }
@@ -138,16 +137,10 @@ impl Counter {
         self.pending.set(self.pending.get().saturating_add(amount));
     }
 
-    fn flush(&self) {
+    fn flush(&self, host: &impl Host) {
         let amount = self.pending.take();
         if let Some(id) = self.id.filter(|_| amount > 0) {
-            let _ = hostcalls::increment_metric(id, i64::from(amount));
+            host.increment(id, amount);
         }
-    }
-}
-
-fn set(metric: Option<u32>, value: u64) {
-    if let Some(id) = metric {
-        let _ = hostcalls::record_metric(id, value);
     }
 }

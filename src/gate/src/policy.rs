@@ -1,0 +1,183 @@
+//! A compiled configuration.
+
+use std::sync::Arc;
+
+use crate::config::{self, Config, ConfigError, WhenStale};
+use crate::header_guard::{HeaderGuard, OVERRIDE_HEADERS};
+use crate::provider::{Provider, Providers};
+use crate::reply::Replies;
+use crate::revocation::{Feed, Follower};
+use crate::rules::Rules;
+
+/// The most tokens that may be remembered. With tokens of the usual size it is more than Envoy's memory for a VM.
+const MAX_CACHE_ENTRIES: u32 = 1 << 20;
+
+/// A compiled configuration. It never changes, and every thread may use it: a [`crate::Worker`] decides by it.
+#[derive(Debug)]
+pub struct Policy {
+    header_guard: Arc<HeaderGuard>,
+    providers: Providers,
+    rules: Rules,
+    replies: Replies,
+    bypass_cors_preflight: bool,
+    exports_decision: bool,
+    stat_prefix: String,
+    revocation: Option<RevocationPolicy>,
+    /// For each provider and worker.
+    cache_entries: u32,
+}
+
+/// Which tokens can be revoked, and where the list of revocations comes from.
+#[derive(Debug)]
+pub(crate) struct RevocationPolicy {
+    /// The index of the provider whose tokens can be revoked. Its secret signs the requests for the list.
+    pub(crate) provider: usize,
+    pub(crate) when_stale: WhenStale,
+    feed: Feed,
+}
+
+impl Policy {
+    /// Compiles `config`, with secrets from `environment`.
+    ///
+    /// # Errors
+    /// The first field that is wrong, and why.
+    pub fn new(
+        mut config: Config,
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, ConfigError> {
+        let header_guard = Arc::new(header_guard(&config)?);
+        let stat_prefix = std::mem::take(&mut config.stat_prefix);
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+        if stat_prefix.is_empty() || !stat_prefix.bytes().all(allowed) {
+            return Err(ConfigError::new("stat_prefix", "must be letters, digits, `_`, `-` and `.`"));
+        }
+        if config.cache.max_entries > MAX_CACHE_ENTRIES {
+            let message = format!("is more than {MAX_CACHE_ENTRIES}");
+            return Err(ConfigError::new("cache.max_entries", message));
+        }
+        let providers = Providers::new(&mut config, environment)?;
+        let revocation = config.revocation.take();
+        let revocation = revocation.map(|config| RevocationPolicy::new(config, &providers)).transpose()?;
+        let count = u32::try_from(providers.len()).unwrap_or(u32::MAX);
+        Ok(Self {
+            revocation,
+            cache_entries: config.cache.max_entries.checked_div(count).unwrap_or_default(),
+            rules: Rules::new(&mut config, &providers, &header_guard)?,
+            header_guard,
+            providers,
+            replies: Replies::new(config.strip_failure_response, config.sign_in_redirect)?,
+            bypass_cors_preflight: config.bypass_cors_preflight,
+            exports_decision: config.decision_in_filter_state,
+            stat_prefix,
+        })
+    }
+
+    /// The headers that only the gate may set, in trailers too.
+    #[must_use]
+    pub fn header_guard(&self) -> &Arc<HeaderGuard> {
+        &self.header_guard
+    }
+
+    /// The beginning of the counters' names.
+    #[must_use]
+    pub fn stat_prefix(&self) -> &str {
+        &self.stat_prefix
+    }
+
+    /// Whether the decision goes into Envoy's filter state.
+    #[must_use]
+    pub fn exports_decision(&self) -> bool {
+        self.exports_decision
+    }
+
+    /// Each provider's name and key ids, newest first.
+    pub fn key_ids(&self) -> impl Iterator<Item = (&str, Vec<&str>)> {
+        self.providers.iter().map(|provider| (provider.name(), provider.keyring().kids().collect()))
+    }
+
+    /// For each provider: its name, the environment variables that its secrets come from, and a warning for each secret that
+    /// a rotation left behind.
+    pub fn secret_notes(&self) -> impl Iterator<Item = (&str, Option<String>, Vec<String>)> {
+        self.providers.iter().map(|provider| {
+            let (read, left_over) = provider.notes();
+            (provider.name(), read, left_over)
+        })
+    }
+
+    /// Whether tokens can be revoked.
+    #[must_use]
+    pub fn has_revocation_feed(&self) -> bool {
+        self.revocation.is_some()
+    }
+
+    /// A follower of the revocation feed, if there is one. It goes on from where the first of `predecessors` is that follows
+    /// the same feed, so that no revoked token passes while a new configuration takes over.
+    pub fn follower<'old>(&self, predecessors: impl IntoIterator<Item = &'old Follower>) -> Option<Follower> {
+        let RevocationPolicy { provider, when_stale, feed } = self.revocation.as_ref()?;
+        let keyring = self.providers.get(*provider)?.keyring();
+        Some(Follower::new(feed.clone(), keyring.clone(), *when_stale, predecessors))
+    }
+
+    pub(crate) fn providers(&self) -> &Providers {
+        &self.providers
+    }
+
+    pub(crate) fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    pub(crate) fn replies(&self) -> &Replies {
+        &self.replies
+    }
+
+    pub(crate) fn bypasses_cors_preflight(&self) -> bool {
+        self.bypass_cors_preflight
+    }
+
+    pub(crate) fn revocation(&self) -> Option<&RevocationPolicy> {
+        self.revocation.as_ref()
+    }
+
+    pub(crate) fn cache_entries(&self) -> u32 {
+        self.cache_entries
+    }
+}
+
+impl RevocationPolicy {
+    fn new(mut config: config::Revocation, providers: &Providers) -> Result<Self, ConfigError> {
+        let field = "revocation.provider_name";
+        let provider = match config.provider_name.take() {
+            Some(name) => providers
+                .index(&name)
+                .ok_or_else(|| ConfigError::new(field, format!("there is no provider `{name}`")))?,
+            None if providers.len() == 1 => 0,
+            None => return Err(ConfigError::new(field, "is needed where there are several providers")),
+        };
+        let clock_skew_seconds = providers.iter().map(Provider::clock_skew_seconds).max().unwrap_or_default();
+        Ok(Self { provider, when_stale: config.when_stale, feed: Feed::new(config, clock_skew_seconds)? })
+    }
+}
+
+/// The headers that only the gate may set: those of every provider, and `strip_headers`.
+fn header_guard(config: &Config) -> Result<HeaderGuard, ConfigError> {
+    let mut guard = HeaderGuard::default();
+    for (name, provider) in &config.providers {
+        for (index, claim) in provider.claim_to_headers.iter().enumerate() {
+            let field = format!("providers.{name}.claim_to_headers[{index}].header_name");
+            guard.add(&claim.header_name, &field)?;
+        }
+        if !provider.forward_payload_header.is_empty() {
+            let field = format!("providers.{name}.forward_payload_header");
+            guard.add(&provider.forward_payload_header, &field)?;
+        }
+    }
+    for (index, name) in config.strip_headers.iter().enumerate() {
+        guard.add(name, &format!("strip_headers[{index}]"))?;
+    }
+    if !config.allow_override_headers {
+        for name in OVERRIDE_HEADERS {
+            guard.add(name, "allow_override_headers")?;
+        }
+    }
+    Ok(guard)
+}
