@@ -97,6 +97,11 @@ fn an_access_log_shows_who_called_and_why_not_and_never_a_token() {
         assert!(line.contains(&format!("code={code} ")), "{line}");
         assert!(line.contains("user=-"), "a spoofed identity is in the log: {line}");
     }
+    let explained = envoy().log_lines("refused a token (bad_signature)");
+    assert!(
+        !explained.is_empty() && explained.iter().all(|line| line.contains("[warning][wasm]")),
+        "{explained:?}"
+    );
     let log = envoy().log();
     for secret in [&token, &bad, forge::SECRET, forge::OTHER_SECRET] {
         assert!(!log.contains(secret), "the log holds a token or a secret");

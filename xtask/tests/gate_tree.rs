@@ -31,7 +31,7 @@ fn tree() -> Vec<Value> {
         items.map(|item| (item["id"].as_str().unwrap_or_default().to_owned(), item)).collect()
     };
     let (packages, nodes) = (by_id(&metadata["packages"]), by_id(&metadata["resolve"]["nodes"]));
-    let gate = packages.values().find(|package| package["name"] == "jwt-gate").expect("the gate");
+    let gate = packages.values().find(|package| package["name"] == "jwt-gate-wasm").expect("the gate");
     let mut found = BTreeSet::new();
     let mut left = vec![gate["id"].as_str().expect("an id").to_owned()];
     while let Some(id) = left.pop() {
@@ -139,7 +139,7 @@ fn the_gates_tree_resolves_and_compiles_without_a_network() {
         .arg("--net")
         .arg(cargo().get_program())
         .current_dir(&root)
-        .args(["build", "--package", "jwt-gate", "--locked", "--offline", "--quiet"])
+        .args(["build", "--package", "jwt-gate-wasm", "--locked", "--offline", "--quiet"])
         .output()
         .expect("cargo");
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));

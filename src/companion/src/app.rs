@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jwt_gate_token::Keyring;
+use jwt_gate_token::{Keyring, has_white_space_around_a_secret};
 
 use crate::clock::Clock;
 use crate::http::cookie::CookieStyle;
@@ -81,12 +81,4 @@ fn variable(name: &str) -> Result<Option<String>, String> {
         Err(std::env::VarError::NotPresent) => Ok(None),
         Err(std::env::VarError::NotUnicode(_)) => Err(format!("{name} is not UTF-8")),
     }
-}
-
-/// Whether there is white space around the value, or around a secret of a list.
-fn has_white_space_around_a_secret(value: &str) -> bool {
-    let trimmed = |text: &str| text.trim().len() != text.len();
-    !value.trim().is_empty()
-        && (trimmed(value)
-            || value.split(',').any(|entry| entry.split_once(':').is_some_and(|(_, secret)| trimmed(secret))))
 }

@@ -9,6 +9,7 @@ use crate::config::WhenStale;
 use crate::deny_reason::DenyReason;
 use crate::identity::Identity;
 use crate::provider::Providers;
+use crate::refusal_log::{RefusedToken, is_explained};
 use crate::request::Request;
 use crate::revocation::Revocations;
 use crate::token_sources::Found;
@@ -50,6 +51,8 @@ pub(crate) struct Authentication<'worker> {
     pub(crate) caches: &'worker mut [Cache<Identity>],
     pub(crate) outcomes: Vec<(usize, Result<Rc<Identity>, AuthError>)>,
     pub(crate) cache_stats: CacheStats,
+    /// The last token that was refused, if a log line may help.
+    pub(crate) refused: Option<RefusedToken>,
     /// Whether a token could not be verified because the host could not tell the time.
     pub(crate) clock_failed: bool,
 }
@@ -103,7 +106,16 @@ impl Authentication<'_> {
             };
         }
         self.cache_stats.misses = self.cache_stats.misses.saturating_add(1);
-        let identity = Rc::new(provider.identify(index, &token, now).map_err(denied)?);
+        let identity = match provider.identify(index, &token, now) {
+            Ok(identity) => Rc::new(identity),
+            Err(refusal) => {
+                if is_explained(refusal) {
+                    let token = token.into_owned();
+                    self.refused = Some(RefusedToken { refusal, provider: index, token, now });
+                }
+                return Err(denied(refusal));
+            }
+        };
         if let Some(cache) = cache {
             cache.insert(&token, &identity, identity.window.expires(), now);
         }

@@ -28,6 +28,7 @@ mod percent;
 mod policy;
 mod printable;
 mod provider;
+mod refusal_log;
 mod reply;
 mod request;
 mod revocation;

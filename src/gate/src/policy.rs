@@ -95,8 +95,8 @@ impl Policy {
         self.providers.iter().map(|provider| (provider.name(), provider.keyring().kids().collect()))
     }
 
-    /// For each provider: its name, the environment variables that its secrets come from, and a warning for each secret that
-    /// a rotation left behind.
+    /// For each provider: its name, the environment variables that its secrets come from, and warnings about its
+    /// secrets.
     pub fn secret_notes(&self) -> impl Iterator<Item = (&str, Option<String>, Vec<String>)> {
         self.providers.iter().map(|provider| {
             let (read, left_over) = provider.notes();

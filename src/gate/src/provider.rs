@@ -111,6 +111,11 @@ impl Provider {
         })
     }
 
+    /// What its tokens must be.
+    pub(crate) fn validation(&self) -> &Expectations {
+        &self.expectations
+    }
+
     pub(crate) fn clock_skew_seconds(&self) -> u32 {
         self.expectations.clock_skew_seconds
     }

@@ -1,6 +1,8 @@
 //! From the configuration's secrets to a keyring.
 
-use jwt_gate_token::{Encoding, Keyring, Secret, json, parse_versioned_secrets};
+use jwt_gate_token::{
+    Encoding, Keyring, Secret, has_white_space_around_a_secret, json, parse_versioned_secrets,
+};
 use serde_json::{Map, Value};
 
 use crate::config::{ConfigError, LocalJwks, SecretEncoding, SecretSource};
@@ -89,6 +91,7 @@ pub(crate) struct Origin {
     variable: String,
     kids: Vec<String>,
     is_list: bool,
+    has_white_space: bool,
 }
 
 /// The variables from which the secrets of `sources` come; those that are not set are left out.
@@ -103,13 +106,14 @@ pub(crate) fn origins(sources: &[SecretSource], environment: Environment<'_>) ->
             vec![Secret::from_encoded(&value, encoding(source.encoding)).ok()?]
         };
         let kids = secrets.iter().map(|secret| secret.kid().to_owned()).collect();
-        Some(Origin { variable, kids, is_list })
+        let has_white_space = has_white_space_around_a_secret(&value);
+        Some(Origin { variable, kids, is_list, has_white_space })
     };
     sources.iter().filter_map(origin).collect()
 }
 
-/// What an operator should know of where secrets come from: a line for the log, and one for each secret that was left behind
-/// by a rotation.
+/// What an operator should know of where secrets come from: a line for the log, and a warning for each secret that a rotation
+/// left behind, and for white space around a secret.
 pub(crate) fn notes(origins: &[Origin]) -> (Option<String>, Vec<String>) {
     let read = |Origin { variable, kids, .. }: &Origin| format!("${variable} (kid {})", kids.join(", "));
     let read: Vec<String> = origins.iter().map(read).collect();
@@ -125,7 +129,13 @@ pub(crate) fn notes(origins: &[Origin]) -> (Option<String>, Vec<String>) {
             )
         })
     });
-    ((!read.is_empty()).then(|| read.join(" and ")), left_over.collect())
+    let white_space =
+        origins.iter().filter(|origin| origin.has_white_space).map(|Origin { variable, .. }| {
+            format!(
+                "{variable} has white space around a secret; it is no part of it, here and at the companion"
+            )
+        });
+    ((!read.is_empty()).then(|| read.join(" and ")), left_over.chain(white_space).collect())
 }
 
 /// A JWK set (RFC 7517 §5) in which every key is one that HS256 can use: tokens of any other would be
@@ -233,6 +243,14 @@ mod tests {
         );
         assert_eq!(notes_of(&[("A_SECRET", &old)]).1, [""; 0]);
         assert_eq!(notes_of(&[]), (None, Vec::new()));
+        for (name, value) in [("A_SECRET", format!("{old}\n")), ("A_SECRETS", format!("2: {new},1:{old}"))] {
+            let (_, warnings) = notes_of(&[(name, &value)]);
+            let expected = format!("{name} has white space around a secret");
+            assert!(
+                warnings.len() == 1 && warnings.iter().all(|line| line.starts_with(&expected)),
+                "{warnings:?}"
+            );
+        }
     }
 
     #[test]

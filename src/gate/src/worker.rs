@@ -15,6 +15,7 @@ use crate::path::{PathAndQuery, is_canonical};
 use crate::policy::Policy;
 use crate::printable::printable;
 use crate::provider::Provider;
+use crate::refusal_log::RefusalLog;
 use crate::reply::{Problems, Reply};
 use crate::request::Request;
 use crate::revocation::Revocations;
@@ -29,6 +30,7 @@ pub struct Worker {
     /// For each provider, the identities of tokens that verified.
     caches: Vec<Cache<Identity>>,
     problems: Problems,
+    refusal_log: RefusalLog,
 }
 
 /// The decision about a request.
@@ -41,6 +43,8 @@ pub struct Decision {
     pub verdict: Verdict,
     /// How often the cache had the token.
     pub cache: CacheStats,
+    /// A line for the host's log: what a refused token has, and what the configuration expects. It comes at a bounded rate.
+    pub log: Option<String>,
 }
 
 /// Whether a request passes.
@@ -75,6 +79,7 @@ impl Worker {
             caches: caches.take(policy.providers().len()).collect(),
             revocations: revocations.unwrap_or_default(),
             problems: Problems::default(),
+            refusal_log: RefusalLog::default(),
             policy,
         }
     }
@@ -102,6 +107,7 @@ impl Worker {
             caches: &mut self.caches,
             outcomes: Vec::new(),
             cache_stats: CacheStats::default(),
+            refused: None,
             clock_failed: false,
         };
         let evaluated = evaluate(policy, request, &mut authentication);
@@ -120,7 +126,14 @@ impl Worker {
         if !matches!(verdict, Verdict::Allow(_)) {
             mutations.append(&mut strip_all_tokens(&sources(policy), request));
         }
-        Decision { mutations, verdict, cache: authentication.cache_stats }
+        let log = match (&verdict, &authentication.refused) {
+            (Verdict::Deny(DenyReason::Token(reason), _), Some(refused)) if *reason == refused.refusal => {
+                let provider = policy.providers().get(refused.provider);
+                provider.and_then(|provider| self.refusal_log.line(refused, provider))
+            }
+            _ => None,
+        };
+        Decision { mutations, verdict, cache: authentication.cache_stats, log }
     }
 }
 

@@ -153,6 +153,16 @@ pub fn parse_versioned_secrets(list: &str) -> Result<Vec<Secret>, KeyringError> 
     Ok(secrets)
 }
 
+/// Whether white space stands around a secret in `value`, a secret or a list of secrets with versions. It is not a part of the
+/// secret; programs say so when they start, because other programs may take it for one.
+#[must_use]
+pub fn has_white_space_around_a_secret(value: &str) -> bool {
+    let has_space = |text: &str| text.trim().len() != text.len();
+    let in_list =
+        || value.split(',').any(|entry| entry.split_once(':').is_some_and(|(_, secret)| has_space(secret)));
+    !value.trim().is_empty() && (has_space(value) || in_list())
+}
+
 // === impl KeyringError ===
 
 impl fmt::Display for KeyringError {

@@ -3,6 +3,8 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use log::Level;
+
 use jwt_gate::{Allowed, Decision, DenyReason, HeaderGuard, Reply, Request, Verdict};
 
 use crate::host::{Host, RequestMap};
@@ -41,10 +43,14 @@ impl<H: Host> Stream<H> {
         let Some(headers) = self.host.headers(RequestMap::Headers) else { return self.unavailable() };
         let request = Request::new(headers.iter()).with_body(has_body);
         let clock = || self.host.now();
-        let Decision { mutations, verdict, cache } = running.worker.borrow_mut().decide(&request, &clock);
+        let Decision { mutations, verdict, cache, log } =
+            running.worker.borrow_mut().decide(&request, &clock);
         // If one fails the others are still tried, so that as little as possible of a refused request reaches a log.
         let failed = mutations.iter().filter(|mutation| !self.host.apply(mutation)).count();
         running.metrics.cache(cache);
+        if let Some(line) = log {
+            self.host.log(Level::Warn, &format!("jwt-gate: {line}"));
+        }
         match verdict {
             Verdict::Allow(allowed) if failed == 0 => self.allow(&running, &allowed),
             Verdict::Allow(_) | Verdict::Undecided => self.unavailable(),

@@ -25,6 +25,7 @@ pub(crate) struct Decided {
     pub(crate) mutations: Vec<HeaderMutation>,
     pub(crate) verdict: Verdict,
     pub(crate) cache: CacheStats,
+    pub(crate) log: Option<String>,
 }
 
 impl Gate {
@@ -53,7 +54,7 @@ impl Gate {
             stripped.push(name.to_vec());
             mutations.remove(0);
         }
-        Decided { stripped, mutations, verdict: decision.verdict, cache: decision.cache }
+        Decided { stripped, mutations, verdict: decision.verdict, cache: decision.cache, log: decision.log }
     }
 }
 
