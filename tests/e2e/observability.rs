@@ -6,12 +6,13 @@ use serde_json::{Value, json};
 use crate::{app, envoy, provider, with};
 
 const ACCESS_LOG: &str = "access %REQ(X-TAG)% code=%FILTER_STATE(wasm.jwt_gate.code:PLAIN)% \
-     subject=%FILTER_STATE(wasm.jwt_gate.subject:PLAIN)% payload=%FILTER_STATE(wasm.identity:PLAIN)% \
+     rule=[%FILTER_STATE(wasm.jwt_gate.rule:PLAIN)%] subject=%FILTER_STATE(wasm.jwt_gate.subject:PLAIN)% payload=%FILTER_STATE(wasm.identity:PLAIN)% \
      user=%REQ(X-USER-ID)% details=%RESPONSE_CODE_DETAILS%";
 
 pub(crate) fn listeners() -> Vec<Listener> {
     let stateful = with(provider(), json!({"payload_in_filter_state": "identity"}));
-    let logged = with(app(), json!({"providers": {"app": stateful}, "decision_in_filter_state": true}));
+    let mut logged = with(app(), json!({"providers": {"app": stateful}, "decision_in_filter_state": true}));
+    logged["rules"][4]["name"] = json!("staff only");
     vec![
         Listener::gated("logged", logged.clone()).access_log(ACCESS_LOG),
         Listener::gated("counted", with(app(), json!({"stat_prefix": "e2e_counted"}))),
@@ -81,12 +82,23 @@ fn an_access_log_shows_who_called_and_why_not_and_never_a_token() {
     tagged("/api/me", "log-bad").bearer(&bad).send(port).assert_denied(401, "bad_signature");
     tagged("/admin/", "log-forbidden").bearer(&token).send(port).assert_denied(403, "forbidden");
     tagged("/none", "log-no-rule").send(port).assert_denied(403, "no_rule");
+    tagged("/admin;x/y", "log-two-rules").bearer(&token).send(port).assert_denied(403, "no_rule");
+    Request::new("OPTIONS", "/admin/x")
+        .header("x-tag", "log-preflight")
+        .header("origin", "https://a.example")
+        .header("access-control-request-method", "GET")
+        .send(port)
+        .reached();
 
     let good = line("log-good");
     for part in ["code=allowed", "subject=user_1", "user=user_1", "\"email\":\"ada@example.com\""] {
         assert!(good.contains(part), "{part}: {good}");
     }
-    assert!(line("log-public").contains("code=public subject=- payload=- user=-"), "{}", line("log-public"));
+    assert!(
+        line("log-public").contains("code=public rule=[rules[0]] subject=- payload=- user=-"),
+        "{}",
+        line("log-public")
+    );
     for (tag, code) in [
         ("log-missing", "missing_token"),
         ("log-bad", "bad_signature"),
@@ -96,6 +108,18 @@ fn an_access_log_shows_who_called_and_why_not_and_never_a_token() {
         let line = line(tag);
         assert!(line.contains(&format!("code={code} ")), "{line}");
         assert!(line.contains("user=-"), "a spoofed identity is in the log: {line}");
+    }
+    for (tag, rule) in [
+        ("log-good", "rules[3]"),
+        ("log-public", "rules[0]"),
+        ("log-missing", "rules[3]"),
+        ("log-forbidden", "staff only"),
+        ("log-no-rule", "default"),
+        ("log-two-rules", "default, staff only"),
+        ("log-preflight", "bypass_cors_preflight"),
+    ] {
+        let line = line(tag);
+        assert!(line.contains(&format!(" rule=[{rule}] ")), "{rule}: {line}");
     }
     let explained = envoy().log_lines("refused a token (bad_signature)");
     assert!(

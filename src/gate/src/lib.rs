@@ -18,6 +18,7 @@ mod authentication;
 mod cache;
 mod claims;
 mod deny_reason;
+mod explanation;
 mod header_guard;
 mod host_name;
 mod identity;
@@ -40,6 +41,7 @@ mod worker;
 
 pub use authentication::CacheStats;
 pub use deny_reason::DenyReason;
+pub use explanation::{Explanation, FoundToken, InterpretedRequest, TokenPlace};
 pub use header_guard::HeaderGuard;
 pub use jwt_gate_config as config;
 pub use mutation::HeaderMutation;
@@ -47,6 +49,7 @@ pub use policy::Policy;
 pub use reply::Reply;
 pub use request::Request;
 pub use revocation::{Follower, PollOutcome, PollRequest, Revocations, Transition};
+pub use rules::{Decider, Deciders};
 pub use worker::{Allowed, Decision, Verdict, Worker};
 
 /// Threads share policies and revocations.

@@ -1,13 +1,19 @@
 //! A compiled configuration.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
+use jwt_gate_token::issue;
+use serde_json::{Map, Value};
+
 use crate::config::{self, Config, ConfigError, WhenStale};
+use crate::explanation::Explanation;
 use crate::header_guard::{HeaderGuard, OVERRIDE_HEADERS};
 use crate::provider::{Provider, Providers};
 use crate::reply::Replies;
+use crate::request::Request;
 use crate::revocation::{Feed, Follower};
-use crate::rules::Rules;
+use crate::rules::{Decider, Deciders, Rules};
 
 /// The most tokens that may be remembered. With tokens of the usual size it is more than Envoy's memory for a VM.
 const MAX_CACHE_ENTRIES: u32 = 1 << 20;
@@ -88,6 +94,32 @@ impl Policy {
     #[must_use]
     pub fn exports_decision(&self) -> bool {
         self.exports_decision
+    }
+
+    /// The name of a rule, or its number, as in `rules[3]`; or the name of what decides where no rule does.
+    #[must_use]
+    pub fn rule_name(&self, decider: Decider) -> &str {
+        self.rules.name(decider)
+    }
+
+    /// The names of what decided about a request, joined with commas. Of very many some are left out.
+    #[must_use]
+    pub fn rule_names(&self, deciders: &Deciders) -> Cow<'_, str> {
+        self.rules.joined_names(deciders)
+    }
+
+    /// What a decision about `request` looks at.
+    #[must_use]
+    pub fn explain<'request>(&self, request: &Request<'request>) -> Explanation<'request> {
+        Explanation::new(self, request)
+    }
+
+    /// A token of the provider of this name with these claims, signed with its newest secret; `None` if there is no such
+    /// provider, or if a token cannot hold the claims.
+    #[must_use]
+    pub fn sign(&self, provider: &str, claims: &Map<String, Value>) -> Option<String> {
+        let provider = self.providers.get(self.providers.index(provider)?)?;
+        issue(provider.keyring(), claims).ok()
     }
 
     /// Each provider's name and key ids, newest first.

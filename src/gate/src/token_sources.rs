@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jwt_gate_token::{base64url_decode, json, position};
 
 use crate::config::{ConfigError, HeaderLocation};
+use crate::explanation::TokenPlace;
 use crate::header_guard::is_header_name;
 use crate::mutation::HeaderMutation;
 use crate::path::PathAndQuery;
@@ -100,6 +101,20 @@ impl TokenSources {
     /// Whether a cookie may hold the token.
     pub(crate) fn has_cookies(&self) -> bool {
         !self.cookies.is_empty()
+    }
+
+    /// The first place that holds a token, and what it holds; `None` if none does.
+    pub(crate) fn locate<'request>(
+        &self,
+        request: &Request<'request>,
+    ) -> Option<(TokenPlace, Found<'request>)> {
+        let header =
+            |header: &HeaderSource| (TokenPlace::Header(header.name.to_string()), in_header(request, header));
+        let cookie = |name: &String| (TokenPlace::Cookie(name.clone()), in_cookie(request, name));
+        let param = |name: &String| (TokenPlace::Parameter(name.clone()), in_query(request, name));
+        let headers = self.headers.iter().map(header);
+        let places = headers.chain(self.cookies.iter().map(cookie)).chain(self.params.iter().map(param));
+        places.into_iter().find(|(_, found)| *found != Found::Nothing)
     }
 
     /// The first location that holds a token decides.

@@ -19,7 +19,7 @@ use crate::refusal_log::RefusalLog;
 use crate::reply::{Problems, Reply};
 use crate::request::Request;
 use crate::revocation::Revocations;
-use crate::rules::{Access, Requirement};
+use crate::rules::{Access, Decider, Deciders, Requirement, Ruling};
 use crate::token_sources::{Found, TokenSources, strip_all_tokens, strip_tokens};
 
 /// Decides about the requests of one thread by a [`Policy`] that all threads share. It remembers the tokens that verified.
@@ -41,6 +41,8 @@ pub struct Decision {
     pub mutations: Vec<HeaderMutation>,
     /// Whether it passes.
     pub verdict: Verdict,
+    /// The rules that decided; [`Policy::rule_names`] names them.
+    pub deciders: Deciders,
     /// How often the cache had the token.
     pub cache: CacheStats,
     /// A line for the host's log: what a refused token has, and what the configuration expects. It comes at a bounded rate.
@@ -110,7 +112,8 @@ impl Worker {
             refused: None,
             clock_failed: false,
         };
-        let evaluated = evaluate(policy, request, &mut authentication);
+        let mut deciders = Deciders::default();
+        let evaluated = evaluate(policy, request, &mut authentication, &mut deciders);
         let mut mutations = policy.header_guard().removals(request);
         let verdict = match evaluated {
             _ if authentication.clock_failed => Verdict::Undecided,
@@ -133,7 +136,7 @@ impl Worker {
             }
             _ => None,
         };
-        Decision { mutations, verdict, cache: authentication.cache_stats, log }
+        Decision { mutations, verdict, deciders, cache: authentication.cache_stats, log }
     }
 }
 
@@ -141,22 +144,26 @@ fn evaluate(
     policy: &Policy,
     request: &Request<'_>,
     authentication: &mut Authentication<'_>,
+    deciders: &mut Deciders,
 ) -> Result<(Allowed, Vec<HeaderMutation>), DenyReason> {
     if policy.bypasses_cors_preflight() && is_bare_preflight(policy, request) {
+        deciders.add(Decider::CorsPreflight);
         return Ok(Default::default());
     }
     let mut identities: Vec<Rc<Identity>> = Vec::new();
-    let mut access = policy.rules().access(request);
-    if let [Access::RequiresEveryInterpretation(requirement)] = *access {
+    let mut rulings = policy.rules().rulings(request);
+    rulings.iter().for_each(|ruling| deciders.add(ruling.decider));
+    if let [Ruling { access: Access::RequiresEveryInterpretation(requirement), .. }] = *rulings {
         // To interpret a request in every way takes time, which only the owner of a good token may cost us.
         add(&mut identities, authorize(requirement, authentication)?);
-        access = policy.rules().access_of_interpretations(request);
+        rulings = policy.rules().rulings_of_interpretations(request);
+        rulings.iter().for_each(|ruling| deciders.add(ruling.decider));
     }
     // First the refusal that no token helps against.
-    if access.iter().any(|access| matches!(access, Access::NoRule)) {
+    if rulings.iter().any(|ruling| matches!(ruling.access, Access::NoRule)) {
         return Err(DenyReason::NoRule);
     }
-    for access in access {
+    for Ruling { access, .. } in rulings {
         if let Access::Requires(requirement) | Access::RequiresEveryInterpretation(requirement) = access {
             add(&mut identities, authorize(requirement, authentication)?);
         }

@@ -13,6 +13,9 @@ use crate::plugin::Running;
 /// The filter state in which access logs find the decision: `%FILTER_STATE(wasm.jwt_gate.code:PLAIN)%`.
 const CODE_KEY: &str = "jwt_gate.code";
 
+/// The filter state in which access logs find the rules that decided.
+const RULE_KEY: &str = "jwt_gate.rule";
+
 /// The filter state in which access logs find `sub`.
 const SUBJECT_KEY: &str = "jwt_gate.subject";
 
@@ -43,13 +46,17 @@ impl<H: Host> Stream<H> {
         let Some(headers) = self.host.headers(RequestMap::Headers) else { return self.unavailable() };
         let request = Request::new(headers.iter()).with_body(has_body);
         let clock = || self.host.now();
-        let Decision { mutations, verdict, cache, log } =
+        let Decision { mutations, verdict, deciders, cache, log } =
             running.worker.borrow_mut().decide(&request, &clock);
         // If one fails the others are still tried, so that as little as possible of a refused request reaches a log.
         let failed = mutations.iter().filter(|mutation| !self.host.apply(mutation)).count();
         running.metrics.cache(cache);
         if let Some(line) = log {
             self.host.log(Level::Warn, &format!("jwt-gate: {line}"));
+        }
+        if running.policy.exports_decision() {
+            let names = running.policy.rule_names(&deciders);
+            self.host.set_filter_state(RULE_KEY, names.as_bytes());
         }
         match verdict {
             Verdict::Allow(allowed) if failed == 0 => self.allow(&running, &allowed),

@@ -213,6 +213,7 @@ fn a_request_with_a_good_token_goes_on_with_an_identity_and_without_the_token() 
     assert_eq!((host.header("authorization"), host.header("X_USER_ID")), (None, None));
     let state = host.0.borrow().filter_state.clone();
     assert_eq!(state["jwt_gate.code"], "allowed");
+    assert_eq!(state["jwt_gate.rule"], "default");
     assert_eq!(state["jwt_gate.subject"], "user_1");
     plugin.on_tick();
     assert_eq!((host.metric("jwt_gate.allowed"), host.metric("jwt_gate.cache.miss")), (1, 1));

@@ -25,6 +25,12 @@ impl ConfigError {
     pub fn field(&self) -> &str {
         &self.field
     }
+
+    /// What is wrong, without the field.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
 }
 
 impl fmt::Display for ConfigError {

@@ -187,8 +187,9 @@ fn claim_to_header(node: Node) -> Result<ClaimToHeader, ConfigError> {
 }
 
 fn rule(node: Node) -> Result<Rule, ConfigError> {
-    let mut fields = node.fields(&["match", "requires"])?;
+    let mut fields = node.fields(&["name", "match", "requires"])?;
     Ok(Rule {
+        name: fields.text("name")?,
         r#match: route_match(fields.required("match")?)?,
         requires: fields.take("requires").map(requirement).transpose()?,
     })

@@ -28,7 +28,7 @@ pub struct Config {
     #[cfg_attr(feature = "schema", schemars(default))]
     pub strip_headers: Vec<String>,
     /// Whether what was decided is put into Envoy's filter state, for access logs and other filters:
-    /// `wasm.jwt_gate.code` and `wasm.jwt_gate.subject`. It takes hostcalls on each request.
+    /// `wasm.jwt_gate.code`, `wasm.jwt_gate.rule` and `wasm.jwt_gate.subject`. It takes hostcalls on each request.
     #[cfg_attr(feature = "schema", schemars(default))]
     pub decision_in_filter_state: bool,
     /// Whether headers that name another path or method (`X-Original-URL`, `X-Rewrite-URL`,
@@ -234,6 +234,9 @@ pub enum ClaimEncoding {
 #[derive(Debug)]
 #[cfg_attr(feature = "schema", derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct Rule {
+    /// What logs call it, 1 to 64 printable characters without a comma. Absent: its number, as in `rules[3]`.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = 64), pattern(r"^[^,]*$")))]
+    pub name: Option<String>,
     /// Which requests.
     pub r#match: RouteMatch,
     /// What they need. Absent: nothing, they are public.

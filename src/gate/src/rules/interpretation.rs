@@ -24,11 +24,11 @@ pub(super) struct Inspected {
 
 /// One way to read a request.
 #[derive(Debug, Clone)]
-pub(super) struct Interpretation<'request> {
+pub(crate) struct Interpretation<'request> {
     request: &'request Request<'request>,
     /// The path, without its query.
-    pub(super) path: Cow<'request, str>,
-    pub(super) method: Cow<'request, str>,
+    pub(crate) path: Cow<'request, str>,
+    pub(crate) method: Cow<'request, str>,
     authority: Option<Cow<'request, str>>,
     /// The headers of which one value of several was chosen.
     chosen: Vec<(&'request str, &'request [u8])>,
@@ -102,6 +102,17 @@ impl<'request> Interpretation<'request> {
         Self { path: Cow::Owned(lossy_text(path).into_owned()), ..self.clone() }
     }
 
+    /// The host, where a rule inspects it.
+    pub(crate) fn host(&self) -> Option<&str> {
+        self.authority.as_deref()
+    }
+
+    /// The chosen value of each header that is repeated, and that a rule inspects.
+    pub(crate) fn chosen_headers(&self) -> Vec<(String, String)> {
+        let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+        self.chosen.iter().map(|(name, value)| ((*name).to_owned(), text(value))).collect()
+    }
+
     /// The value of the header `name` (in lower case); several are one, joined with commas (RFC 9110 §5.3).
     pub(super) fn header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
         match name {
@@ -126,7 +137,7 @@ impl<'request> Interpretation<'request> {
 
 /// Whether a method is read alike by everybody: methods are case-sensitive (RFC 9110 §9.1), and all that are registered are
 /// in capitals, but Django, for one, takes `post` for `POST`.
-pub(super) fn is_canonical_method(method: &[u8]) -> bool {
+pub(crate) fn is_canonical_method(method: &[u8]) -> bool {
     method.iter().all(|byte| byte.is_ascii_graphic() && !byte.is_ascii_lowercase())
 }
 
