@@ -9,7 +9,9 @@ use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::{Method, Request, StatusCode};
 use http_body_util::BodyExt;
+use jwt_gate_auth::account::Accounts;
 use jwt_gate_auth::app::App;
+use jwt_gate_auth::clock::Clock;
 use jwt_gate_auth::http::cookie::CookieStyle;
 use jwt_gate_auth::http::observe::Exporter;
 use jwt_gate_auth::http::origin::TrustedOrigins;
@@ -57,10 +59,13 @@ impl Companion {
         };
         let token = TokenOptions { issuer: "jwt-gate".into(), audience: None, lifetime_seconds: 86_400 };
         let app = Arc::new(App {
-            store,
-            tokens: TokenMaker::new(keyring(SECRET), token),
-            passwords: PasswordPool::start(1, 8, 4).expect("a thread"),
-            throttle: Throttle::new(0, 0),
+            accounts: Accounts {
+                store,
+                tokens: TokenMaker::new(keyring(SECRET), token),
+                passwords: PasswordPool::start(1, 8, 4).expect("a thread"),
+                throttle: Throttle::new(0, 0),
+                clock: Clock::default(),
+            },
             cookie: CookieStyle::new(&site),
             origins: TrustedOrigins::new(&site),
             trusted_hops: 1,

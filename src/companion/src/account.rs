@@ -1,28 +1,38 @@
-//! Signing up and in, whatever the form of the request and of the answer.
+//! Signing up and in, and what follows. Nothing here knows of HTTP.
 
 use std::time::Duration;
 
-use axum::http::StatusCode;
-use jwt_gate_token::VerifiedClaims;
+use jwt_gate_token::{Refusal, VerifiedClaims};
 
-use crate::app::App;
+use crate::clock::Clock;
 use crate::email::Email;
-use crate::http::body::Fields;
-use crate::http::problem::Problem;
+use crate::error::AccountError;
 use crate::id;
-use crate::password::{self, Unacceptable, Verdict};
-use crate::session::Client;
-use crate::store::{Begun, NewUser, RevokeUser, Session, User};
-use crate::throttle::Attempt;
+use crate::password::{NewPassword, PasswordPool, Verdict};
+use crate::profile::{Image, Name};
+use crate::session::{Client, TokenMaker};
+use crate::store::{Begun, NewUser, Reason, RevokeUser, Session, Store, StoreError, TokenOwner, User};
+use crate::throttle::{Attempt, Throttle};
 
-/// The end of the year 9999: a token that expires later is remembered as long.
+/// The end of the year 9999. The revocation of a token that expires later is forgotten then.
 const MAX_SECONDS: i64 = 253_402_300_799;
-/// The longest address of a picture.
-const MAX_IMAGE_BYTES: usize = 2048;
-/// The longest name, in characters.
-const MAX_NAME_CHARACTERS: usize = 200;
+
+/// Accounts and their sessions.
+pub struct Accounts {
+    /// Accounts, sessions, revocations.
+    pub store: Store,
+    /// Makes and checks tokens.
+    pub tokens: TokenMaker,
+    /// Where bcrypt runs.
+    pub passwords: PasswordPool,
+    /// How often a password may be tried.
+    pub throttle: Throttle,
+    /// The time, outside of the store and the tokens.
+    pub clock: Clock,
+}
 
 /// Somebody who has just signed up or in.
+#[derive(Debug)]
 pub struct SignedIn {
     /// The account.
     pub user: User,
@@ -32,16 +42,17 @@ pub struct SignedIn {
     pub token: String,
 }
 
-/// A sign-up whose fields are acceptable.
+/// An account to be made.
+#[derive(Debug)]
 pub struct SignUp {
     /// The account's address.
     pub email: Email,
     /// The chosen password.
-    pub password: String,
-    /// May be empty.
-    pub name: String,
+    pub password: NewPassword,
+    /// What the person is called.
+    pub name: Name,
     /// The address of a picture.
-    pub image: Option<String>,
+    pub image: Option<Image>,
 }
 
 /// The most sessions that an account has; signing in once more ends the oldest.
@@ -51,23 +62,23 @@ const ATTEMPTS: usize = 3;
 /// The longest wait for the second in which new tokens are good again.
 const MAX_WAIT_MS: i64 = 2000;
 
-impl App {
+impl Accounts {
     /// Makes an account and its first session.
     ///
     /// # Errors
-    /// 409 `email_taken`, 429, 503.
-    pub async fn sign_up(&self, sign_up: SignUp, client: &Client) -> Result<SignedIn, Problem> {
-        let attempt = self.throttle.admit_address(client.ip_address).map_err(Problem::throttled)?;
+    /// [`AccountError::EmailTaken`], [`AccountError::Throttled`], or a server fault.
+    pub async fn sign_up(&self, sign_up: SignUp, client: &Client) -> Result<SignedIn, AccountError> {
+        let attempt = self.throttle.admit_address(client.ip_address)?;
         let signed_up = self.sign_up_admitted(sign_up, client).await;
         self.settle(&attempt, &signed_up);
         signed_up
     }
 
-    async fn sign_up_admitted(&self, sign_up: SignUp, client: &Client) -> Result<SignedIn, Problem> {
+    async fn sign_up_admitted(&self, sign_up: SignUp, client: &Client) -> Result<SignedIn, AccountError> {
         let SignUp { email, password, name, image } = sign_up;
-        // The store decides in the end; asking first spares the work of hashing.
+        // The store decides in the end. Asking first saves the work of hashing.
         if self.store.user_by_email(&email).await?.is_some() {
-            return Err(Problem::email_taken());
+            return Err(AccountError::EmailTaken);
         }
         let password_hash = self.passwords.hash(password).await?;
         let created_at = self.clock.now_ms();
@@ -78,16 +89,21 @@ impl App {
                 let token = self.tokens.issue(&user, &session)?;
                 Ok(SignedIn { user, session, token })
             }
-            None => Err(Problem::email_taken()),
+            None => Err(AccountError::EmailTaken),
         }
     }
 
-    /// Begins a session for whoever knows the password. An unknown e-mail, an address that is none and a wrong
+    /// Begins a session for somebody who knows the password. An unknown address, a text that is not an address and a wrong
     /// password get the same answer after the same work.
     ///
     /// # Errors
-    /// 401 `invalid_credentials`, 403 `account_disabled`, 429, 503.
-    pub async fn sign_in(&self, email: &str, password: &str, client: &Client) -> Result<SignedIn, Problem> {
+    /// [`AccountError::InvalidCredentials`], [`AccountError::Disabled`], [`AccountError::Throttled`], or a server fault.
+    pub async fn sign_in(
+        &self,
+        email: &str,
+        password: &str,
+        client: &Client,
+    ) -> Result<SignedIn, AccountError> {
         let parsed = Email::parse(email).ok();
         let account = parsed.as_ref().map_or(email, Email::as_str);
         let attempt = self.admit(account, client)?;
@@ -101,7 +117,7 @@ impl App {
         email: Option<&Email>,
         password: &str,
         client: &Client,
-    ) -> Result<SignedIn, Problem> {
+    ) -> Result<SignedIn, AccountError> {
         for _ in 0..ATTEMPTS {
             let user = match email {
                 Some(email) => self.store.user_by_email(email).await?,
@@ -110,9 +126,9 @@ impl App {
             let stored = user.as_ref().map(|user| user.password_hash.clone());
             let verdict = self.passwords.verify(password.to_owned(), stored).await?;
             let known = user.filter(|_| verdict != Verdict::Wrong);
-            let user = known.ok_or_else(Problem::invalid_credentials)?;
+            let user = known.ok_or(AccountError::InvalidCredentials)?;
             if user.disabled {
-                return Err(Problem::account_disabled());
+                return Err(AccountError::Disabled);
             }
             let Some(signed_in) = self.begin_session(user, client).await? else { continue };
             self.end_oldest_sessions(&signed_in.user.id).await;
@@ -121,7 +137,7 @@ impl App {
             }
             return Ok(signed_in);
         }
-        Err(Problem::overloaded())
+        Err(AccountError::Overloaded)
     }
 
     /// Ends the oldest sessions of an account that has more than [`MAX_SESSIONS`]: each is a row, and a line in every gate's list once
@@ -145,7 +161,9 @@ impl App {
     /// Writes a better hash of the password. The session has begun, so a failure is no reason to refuse it: the
     /// next sign-in tries again.
     async fn strengthen(&self, user: &User, better: &str) {
-        if let Err(error) = self.store.replace_hash(&user.id, &user.password_hash, better).await {
+        if let Err(error) =
+            self.store.replace_hash(&user.id, &user.password_hash, better, Reason::Rehashed).await
+        {
             tracing::warn!(%error, "a weak hash could not be replaced");
         }
     }
@@ -157,9 +175,8 @@ impl App {
     /// is issued afterwards works, and every one before does not.
     ///
     /// # Errors
-    /// 503; `clock_ahead` where a machine whose clock was ahead ended the user's sessions, and nobody would accept
-    /// a new token yet.
-    pub async fn begin_session(&self, user: User, client: &Client) -> Result<Option<SignedIn>, Problem> {
+    /// [`AccountError::ClockAhead`], or another server fault.
+    pub async fn begin_session(&self, user: User, client: &Client) -> Result<Option<SignedIn>, AccountError> {
         let session = self.tokens.new_session(client);
         let mut in_advance = false;
         loop {
@@ -170,7 +187,8 @@ impl App {
                 }
                 Begun::Changed => return Ok(None),
                 Begun::From(second) if in_advance => {
-                    return Err(Problem::clock_ahead(second.saturating_sub(self.clock.now_seconds())));
+                    let seconds = second.saturating_sub(self.clock.now_seconds());
+                    return Err(AccountError::ClockAhead { seconds });
                 }
                 Begun::From(second) => {
                     let wait_ms = second.saturating_mul(1000).saturating_sub(self.clock.now_ms());
@@ -182,15 +200,50 @@ impl App {
         }
     }
 
+    /// Begins a session after the password was changed. `None` if none can begin. That does not make the change a failure: a
+    /// second try would be refused for its old password.
+    pub async fn begin_session_if_possible(&self, user: User, client: &Client) -> Option<SignedIn> {
+        self.begin_session(user, client).await.ok().flatten()
+    }
+
+    /// Checks a token as a gate that knows every revocation would.
+    ///
+    /// # Errors
+    /// [`AccountError::Token`], or a server fault.
+    pub async fn check_token(&self, token: &str) -> Result<VerifiedClaims, AccountError> {
+        let claims = self.tokens.verify(token)?;
+        let revoked = self.store.is_revoked(claims.id(), claims.subject(), claims.issued_at()).await?;
+        if revoked { Err(Refusal::Revoked.into()) } else { Ok(claims) }
+    }
+
+    /// The account that a token was issued to, and the token's claims.
+    ///
+    /// # Errors
+    /// [`AccountError::Token`], or a server fault.
+    pub async fn owner_of(&self, token: &str) -> Result<(User, VerifiedClaims), AccountError> {
+        let claims = self.tokens.verify(token)?;
+        let owner = match claims.subject() {
+            Some(subject) => self.store.token_owner(claims.id(), subject, claims.issued_at()).await?,
+            None => None,
+        };
+        match owner {
+            Some(TokenOwner { revoked: true, .. }) => Err(Refusal::Revoked.into()),
+            Some(TokenOwner { user, .. }) if !user.disabled => Ok((user, claims)),
+            Some(_) => Err(Refusal::Subject.into()),
+            None => {
+                // The account is gone. Still report it if the token was also revoked.
+                self.check_token(token).await?;
+                Err(Refusal::Subject.into())
+            }
+        }
+    }
+
     /// Revokes the token with these claims.
     ///
     /// # Errors
-    /// 422 where it has no `jti` to name it by, 503.
-    pub async fn revoke(&self, claims: &VerifiedClaims) -> Result<(), Problem> {
-        let jti = claims.id().ok_or_else(|| {
-            let status = StatusCode::UNPROCESSABLE_ENTITY;
-            Problem::new(status, "token_without_jti", "A token without a jti cannot be revoked on its own.")
-        })?;
+    /// [`AccountError::TokenWithoutId`], or a server fault.
+    pub async fn revoke(&self, claims: &VerifiedClaims) -> Result<(), AccountError> {
+        let jti = claims.id().ok_or(AccountError::TokenWithoutId)?;
         #[expect(clippy::cast_possible_truncation, reason = "`as` saturates")]
         let expires_at_seconds =
             claims.expires_at().map_or(MAX_SECONDS, |seconds| (seconds.ceil() as i64).min(MAX_SECONDS));
@@ -201,8 +254,8 @@ impl App {
     /// Revokes every token that a user was issued so far.
     ///
     /// # Errors
-    /// 503.
-    pub async fn revoke_everything(&self, user_id: &str) -> Result<(), Problem> {
+    /// [`StoreError`].
+    pub async fn revoke_everything(&self, user_id: &str) -> Result<(), StoreError> {
         self.store.revoke_user(RevokeUser { user_id, new_password: None, disable: false }).await?;
         Ok(())
     }
@@ -210,19 +263,19 @@ impl App {
     /// Changes a password and ends every session. The account as it is afterwards.
     ///
     /// # Errors
-    /// 401 `invalid_credentials` where `current` is not the password, 429, 503.
+    /// [`AccountError::InvalidCredentials`] if `current` is not the password, [`AccountError::Throttled`], or a server fault.
     pub async fn change_password_everywhere(
         &self,
         mut user: User,
         current: &str,
-        new: &str,
+        new: NewPassword,
         client: &Client,
-    ) -> Result<User, Problem> {
+    ) -> Result<User, AccountError> {
         let hash = self.check_and_hash(&user, current, new, client).await?;
         let new_password = Some((user.password_hash.as_str(), hash.as_str()));
         let revoke = RevokeUser { user_id: &user.id, new_password, disable: false };
         let changed = self.store.revoke_user(revoke).await?;
-        user.valid_from_seconds = changed.ok_or_else(Problem::invalid_credentials)?;
+        user.valid_from_seconds = changed.ok_or(AccountError::InvalidCredentials)?;
         user.password_hash = hash;
         Ok(user)
     }
@@ -230,26 +283,26 @@ impl App {
     /// Changes a password and leaves the sessions as they are.
     ///
     /// # Errors
-    /// As [`App::change_password_everywhere`].
+    /// As [`Accounts::change_password_everywhere`].
     pub async fn change_password(
         &self,
         user: &User,
         current: &str,
-        new: &str,
+        new: NewPassword,
         client: &Client,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), AccountError> {
         let hash = self.check_and_hash(user, current, new, client).await?;
-        let changed = self.store.set_password(&user.id, &user.password_hash, &hash).await?;
-        if changed { Ok(()) } else { Err(Problem::invalid_credentials()) }
+        let changed = self.store.replace_hash(&user.id, &user.password_hash, &hash, Reason::Chosen).await?;
+        if changed { Ok(()) } else { Err(AccountError::InvalidCredentials) }
     }
 
     async fn check_and_hash(
         &self,
         user: &User,
         current: &str,
-        new: &str,
+        new: NewPassword,
         client: &Client,
-    ) -> Result<String, Problem> {
+    ) -> Result<String, AccountError> {
         let attempt = self.admit(&user.email, client)?;
         let checked = self.check_and_hash_admitted(user, current, new).await;
         self.settle(&attempt, &checked);
@@ -260,87 +313,26 @@ impl App {
         &self,
         user: &User,
         current: &str,
-        new: &str,
-    ) -> Result<String, Problem> {
+        new: NewPassword,
+    ) -> Result<String, AccountError> {
         let stored = Some(user.password_hash.clone());
         match self.passwords.verify(current.to_owned(), stored).await? {
-            Verdict::Wrong => Err(Problem::invalid_credentials()),
-            Verdict::Right | Verdict::RightButWeak(_) => Ok(self.passwords.hash(new.to_owned()).await?),
+            Verdict::Wrong => Err(AccountError::InvalidCredentials),
+            Verdict::Right | Verdict::RightButWeak(_) => Ok(self.passwords.hash(new).await?),
         }
     }
 
     /// Admits an attempt at a password; every account that might exist is treated alike.
-    fn admit(&self, account: &str, client: &Client) -> Result<Attempt, Problem> {
-        self.throttle.admit(account, client.ip_address).map_err(Problem::throttled)
+    fn admit(&self, account: &str, client: &Client) -> Result<Attempt, AccountError> {
+        Ok(self.throttle.admit(account, client.ip_address)?)
     }
 
     /// Counts an attempt by what became of it.
-    fn settle<T>(&self, attempt: &Attempt, outcome: &Result<T, Problem>) {
+    fn settle<T>(&self, attempt: &Attempt, outcome: &Result<T, AccountError>) {
         match outcome {
             Ok(_) => self.throttle.right(attempt),
-            // Told to come again, or a fault of ours.
-            Err(problem) if problem.status.is_server_error() => self.throttle.take_back(attempt),
+            Err(error) if error.is_server_fault() => self.throttle.take_back(attempt),
             Err(_) => {}
         }
-    }
-}
-
-/// Reads an e-mail address for a new account.
-pub fn read_email(fields: &mut Fields, field: &'static str) -> Option<Email> {
-    let text = fields.required(field);
-    let email = Email::parse(&text).ok();
-    if email.is_none() {
-        fields.reject(field, "invalid", "This is not an e-mail address.");
-    }
-    email
-}
-
-/// Reads a password that somebody chooses.
-pub fn read_new_password(fields: &mut Fields, field: &'static str) -> String {
-    let password = password::normal(&fields.required(field));
-    if let Err(unacceptable) = password::check_acceptable(&password) {
-        let (code, detail) = describe(unacceptable);
-        fields.reject(field, code, detail);
-    }
-    password
-}
-
-/// Checks a name.
-pub fn check_name(fields: &mut Fields, field: &'static str, name: &str) {
-    if let Some((code, detail)) = unacceptable_name(name) {
-        fields.reject(field, code, detail);
-    }
-}
-
-/// What is wrong with a name, if anything: a code and a sentence. It is to fit into a header's value.
-pub fn unacceptable_name(name: &str) -> Option<(&'static str, &'static str)> {
-    if name.chars().count() > MAX_NAME_CHARACTERS {
-        Some(("too_long", "The name is longer than 200 characters."))
-    } else if name.chars().any(char::is_control) {
-        Some(("invalid", "The name holds control characters."))
-    } else {
-        None
-    }
-}
-
-/// Checks the address of a picture, which other people's browsers may be told to load.
-pub fn check_image(fields: &mut Fields, field: &'static str, image: Option<&str>) {
-    let acceptable = |image: &str| {
-        let web = image.starts_with("http://") || image.starts_with("https://");
-        let clean = !image.chars().any(|character| character.is_whitespace() || character.is_control());
-        let address = web && clean && url::Url::parse(image).is_ok();
-        image.len() <= MAX_IMAGE_BYTES && (image.is_empty() || address)
-    };
-    if !image.is_none_or(acceptable) {
-        fields.reject(field, "invalid", "The picture is not a web address.");
-    }
-}
-
-/// The code of what is wrong with a password, and a sentence.
-pub fn describe(unacceptable: Unacceptable) -> (&'static str, &'static str) {
-    match unacceptable {
-        Unacceptable::TooShort => ("too_short", "The password needs at least 8 characters."),
-        Unacceptable::TooLong => ("too_long", "The password is longer than 72 bytes."),
-        Unacceptable::Nul => ("invalid", "The password holds a NUL character."),
     }
 }

@@ -4,32 +4,20 @@ use std::sync::Arc;
 
 use jwt_gate_token::{Keyring, has_white_space_around_a_secret};
 
-use crate::clock::Clock;
+use crate::account::Accounts;
 use crate::http::cookie::CookieStyle;
 use crate::http::origin::TrustedOrigins;
-use crate::password::PasswordPool;
-use crate::session::TokenMaker;
-use crate::store::Store;
-use crate::throttle::Throttle;
 
 /// The companion, ready to answer.
 pub struct App {
-    /// Accounts, sessions, revocations.
-    pub store: Store,
-    /// Makes and checks tokens.
-    pub tokens: TokenMaker,
-    /// Where bcrypt runs.
-    pub passwords: PasswordPool,
-    /// How often a password may be tried.
-    pub throttle: Throttle,
-    /// How the session cookie looks.
+    /// Accounts and their sessions.
+    pub accounts: Accounts,
+    /// The session cookie's name and attributes.
     pub cookie: CookieStyle,
-    /// Whose pages may call with a cookie.
+    /// The origins whose pages may call with a cookie.
     pub origins: TrustedOrigins,
-    /// How many proxies in front are believed.
+    /// How many proxies in front are trusted.
     pub trusted_hops: u8,
-    /// The time, for what is no store's or token's business.
-    pub clock: Clock,
 }
 
 /// [`App`], shared among the requests.

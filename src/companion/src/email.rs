@@ -3,7 +3,7 @@
 use unicode_normalization::UnicodeNormalization;
 
 /// RFC 5321 §4.5.3.1.3: a path is at most 256 octets, two of them the angle brackets.
-const MAX_EMAIL_BYTES: usize = 254;
+pub const MAX_EMAIL_BYTES: usize = 254;
 /// RFC 5321 §4.5.3.1.1.
 const MAX_LOCAL_PART_BYTES: usize = 64;
 

@@ -2,16 +2,16 @@
 //! verifies.
 //!
 //! ```text
-//! main ──► cli ──► server ──► http ──► account, session ──► store, password
-//!                                             └──► jwt_gate_token
+//! main ──► cli ──► server ──► http ──► account ──► session ──► jwt_gate_token
+//!                                         └─────► store, password, throttle
 //! ```
 //!
 //! * [`store`]: accounts, sessions and revocations in SQLite or PostgreSQL.
 //! * [`password`]: bcrypt on threads of its own, behind a bounded queue.
-//! * [`session`]: tokens and what they stand for.
+//! * [`session`]: sessions and their tokens.
 //! * [`throttle`]: how often a password may be tried.
-//! * [`account`]: signing up and in, whatever the form of the request.
-//! * [`http`]: that form: bodies, cookies, origins, problems.
+//! * [`account`]: signing up and in. Nothing up to here knows of HTTP; errors are [`error::AccountError`].
+//! * [`http`]: requests and answers: bodies, cookies, origins, problems.
 //! * [`server`]: sockets, limits, the end.
 //! * [`cli`]: the commands.
 
@@ -20,9 +20,11 @@ pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod email;
+pub mod error;
 pub mod http;
 pub mod id;
 pub mod password;
+pub mod profile;
 pub mod server;
 pub mod session;
 pub mod settings;

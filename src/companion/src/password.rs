@@ -31,11 +31,7 @@ pub enum Unacceptable {
     Nul,
 }
 
-/// Whether `password` may be chosen.
-///
-/// # Errors
-/// [`Unacceptable`].
-pub fn check_acceptable(password: &str) -> Result<(), Unacceptable> {
+fn check_acceptable(password: &str) -> Result<(), Unacceptable> {
     if password.contains('\0') {
         Err(Unacceptable::Nul)
     } else if password.len() > MAX_PASSWORD_BYTES {
@@ -44,6 +40,46 @@ pub fn check_acceptable(password: &str) -> Result<(), Unacceptable> {
         Err(Unacceptable::TooShort)
     } else {
         Ok(())
+    }
+}
+
+/// A password that somebody chose: acceptable, and in its normal form.
+#[derive(Clone, PartialEq, Eq)]
+pub struct NewPassword(String);
+
+impl NewPassword {
+    /// Brings a password into its normal form and checks it.
+    ///
+    /// # Errors
+    /// [`Unacceptable`].
+    pub fn parse(text: &str) -> Result<Self, Unacceptable> {
+        let password = normal(text);
+        check_acceptable(&password)?;
+        Ok(Self(password))
+    }
+
+    /// A hash of it, made on this thread.
+    ///
+    /// # Errors
+    /// A sentence for the operator.
+    pub fn hash(&self, cost: u32) -> Result<String, String> {
+        bcrypt::hash(&self.0, cost).map_err(|error| error.to_string())
+    }
+}
+
+impl std::fmt::Debug for NewPassword {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("NewPassword(…)")
+    }
+}
+
+impl std::fmt::Display for Unacceptable {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::TooShort => "The password needs at least 8 characters.",
+            Self::TooLong => "The password is longer than 72 bytes.",
+            Self::Nul => "The password holds a NUL character.",
+        })
     }
 }
 
@@ -67,8 +103,8 @@ pub enum PoolError {
     Failed,
 }
 
-/// A fixed number of threads that do nothing but bcrypt, behind a queue of fixed length. What does not fit
-/// is refused at once, so that a flood of sign-ins delays neither each other nor anything else for long.
+/// A fixed number of threads that do nothing but bcrypt, behind a queue of fixed length. Work that does not fit is refused
+/// at once, so a flood of sign-ins delays nothing else for long.
 pub struct PasswordPool {
     queue: Sender<Job>,
     cost: u32,
@@ -113,13 +149,13 @@ impl PasswordPool {
         self.dummies.expect_cost(cost);
     }
 
-    /// A hash of `password` in its normal form.
+    /// A hash of `password`.
     ///
     /// # Errors
     /// [`PoolError`].
-    pub async fn hash(&self, password: String) -> Result<String, PoolError> {
+    pub async fn hash(&self, password: NewPassword) -> Result<String, PoolError> {
         let cost = self.cost;
-        self.run(move || hash(&normal(&password), cost)).await?
+        self.run(move || hash(&password.0, cost)).await?
     }
 
     /// Checks `password` against `stored`; without an account (`None`) the same time is spent.
@@ -150,7 +186,7 @@ impl PasswordPool {
     ) -> Result<T, PoolError> {
         let (answer, answered) = oneshot::channel();
         let job: Job = Box::new(move || {
-            // Whoever has hung up is not worked for.
+            // Skip the work if the client has disconnected.
             if !answer.is_closed() {
                 let _ = answer.send(work());
             }
@@ -205,7 +241,7 @@ impl Dummies {
 }
 
 /// A password in its normal form, NFC (RFC 8265 §4.2.2): the keyboards of one person may compose a letter or not.
-pub fn normal(password: &str) -> String {
+fn normal(password: &str) -> String {
     password.nfc().collect()
 }
 

@@ -6,7 +6,7 @@ use jwt_gate_token::{Expectations, Keyring, Refusal, VerifiedClaims, issue, veri
 use serde_json::{Map, Value, json};
 
 use crate::clock::Clock;
-use crate::http::problem::Problem;
+use crate::error::AccountError;
 use crate::id;
 use crate::settings::TokenOptions;
 use crate::store::{CLOCK_SKEW_SECONDS, NewSession, Session, User};
@@ -14,7 +14,7 @@ use crate::store::{CLOCK_SKEW_SECONDS, NewSession, Session, User};
 /// Longer user agents are cut, in characters.
 const MAX_USER_AGENT_CHARACTERS: usize = 256;
 
-/// The life of a session that ends with the browser, of which nobody hears: one day, as Better Auth has it.
+/// Lifetime of a session that ends with the browser. The server never learns of that end, so it is one day, as in Better Auth.
 const FORGOTTEN_LIFETIME_SECONDS: i64 = 86_400;
 
 /// Makes the tokens of users and checks them.
@@ -26,12 +26,12 @@ pub struct TokenMaker {
     clock: Clock,
 }
 
-/// Who began a session.
+/// The client that sent a request, as its session remembers it.
 #[derive(Debug, Clone)]
 pub struct Client {
-    /// As far as the proxies in front are trusted.
+    /// Its address, as far as the proxies in front are trusted.
     pub ip_address: IpAddr,
-    /// As the client says.
+    /// Its `User-Agent` header.
     pub user_agent: String,
     /// Whether the session outlives the browser.
     pub remember: bool,
@@ -93,8 +93,8 @@ impl TokenMaker {
     /// The token that stands for `session` from its `updated_at` on.
     ///
     /// # Errors
-    /// 500, where the claims cannot be written.
-    pub fn issue(&self, user: &User, session: &Session) -> Result<String, Problem> {
+    /// [`AccountError::Internal`] if the claims cannot be written.
+    pub fn issue(&self, user: &User, session: &Session) -> Result<String, AccountError> {
         let mut claims = Map::new();
         claims.insert("iss".into(), json!(self.options.issuer));
         claims.insert("sub".into(), json!(user.id));
@@ -109,10 +109,8 @@ impl TokenMaker {
         claims.insert("email_verified".into(), json!(false));
         // A gate makes a header of it, and white space at its ends would not arrive.
         claims.insert("name".into(), Value::String(user.name.trim().to_owned()));
-        issue(&self.keyring, &claims).map_err(|error| {
-            tracing::error!(%error, "a token could not be issued");
-            Problem::internal()
-        })
+        issue(&self.keyring, &claims)
+            .map_err(|error| AccountError::Internal(format!("a token could not be issued: {error}")))
     }
 
     /// Checks everything about a token that can be checked without the store.

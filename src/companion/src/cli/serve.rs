@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
 use super::Done;
+use crate::account::Accounts;
 use crate::app::{App, SharedApp, keyring_from_environment, left_over_secret, secret_variables};
 use crate::clock::Clock;
 use crate::http::cookie::CookieStyle;
@@ -85,7 +86,7 @@ async fn serve(options: &ServeOptions) -> Done {
     let shut_down = async {
         let _ = tokio::join!(public, private);
         // Requests that were cut off may leave statements running. Nobody was told that they are done.
-        if tokio::time::timeout(STORE_CLOSE_TIMEOUT, app.store.close()).await.is_err() {
+        if tokio::time::timeout(STORE_CLOSE_TIMEOUT, app.accounts.store.close()).await.is_err() {
             tracing::warn!("the store's connections did not close in time and are cut off");
         }
     };
@@ -103,8 +104,8 @@ async fn forget_what_has_expired(app: SharedApp) {
     let mut ticks = tokio::time::interval(PRUNE_INTERVAL);
     loop {
         ticks.tick().await;
-        let sessions = app.store.prune_sessions().await;
-        let revocations = app.store.prune_revocations().await;
+        let sessions = app.accounts.store.prune_sessions().await;
+        let revocations = app.accounts.store.prune_revocations().await;
         match (sessions, revocations) {
             (Ok(sessions), Ok(revocations)) => tracing::debug!(sessions, revocations, "forgot the expired"),
             (Err(error), _) | (_, Err(error)) => tracing::warn!(%error, "the expired could not be removed"),
@@ -129,14 +130,16 @@ async fn build(options: &ServeOptions) -> Result<App, String> {
         passwords.expect_cost(cost);
     }
     Ok(App {
-        store,
-        tokens: TokenMaker::new(keyring, options.token.clone()),
-        passwords,
-        throttle: Throttle::new(options.throttle_address, options.throttle_account),
+        accounts: Accounts {
+            store,
+            tokens: TokenMaker::new(keyring, options.token.clone()),
+            passwords,
+            throttle: Throttle::new(options.throttle_address, options.throttle_account),
+            clock: Clock::default(),
+        },
         cookie: CookieStyle::new(&options.site),
         origins: TrustedOrigins::new(&options.site),
         trusted_hops: options.site.trusted_hops,
-        clock: Clock::default(),
     })
 }
 
@@ -150,9 +153,9 @@ fn announce(app: &App, public: &TcpListener, private: &TcpListener) -> Result<()
         listener.local_addr().map(|address| address.to_string()).map_err(|error| error.to_string())
     };
     let (public, private) = (address(public)?, address(private)?);
-    let kid = app.tokens.kid();
+    let kid = app.accounts.tokens.kid();
     let secrets = secret_variables().join(", ");
-    tracing::info!(public, private, kid, secrets, store = %app.store.kind(), "listening");
+    tracing::info!(public, private, kid, secrets, store = %app.accounts.store.kind(), "listening");
     if let Some(left_over) = left_over_secret() {
         tracing::warn!("{left_over}");
     }

@@ -5,11 +5,11 @@ use clap::{Args, Subcommand};
 use serde::Deserialize;
 
 use super::Done;
-use crate::account;
 use crate::clock;
 use crate::email::Email;
 use crate::id;
-use crate::password::{self, StoredHash};
+use crate::password::{NewPassword, StoredHash};
+use crate::profile::Name;
 use crate::settings::StoreOptions;
 use crate::store::{NewUser, RevokeUser, Store, User};
 
@@ -149,11 +149,8 @@ impl Create {
     async fn run(self) -> Result<(), String> {
         let mut password = String::new();
         std::io::stdin().lock().read_line(&mut password).map_err(|error| format!("stdin: {error}"))?;
-        let password = password::normal(password.trim_end_matches(['\r', '\n']));
-        if let Err(unacceptable) = password::check_acceptable(&password) {
-            return Err(account::describe(unacceptable).1.to_owned());
-        }
-        let hash = bcrypt::hash(password, self.bcrypt_cost).map_err(|error| error.to_string())?;
+        let password = NewPassword::parse(password.trim_end_matches(['\r', '\n']));
+        let hash = password.map_err(|unacceptable| unacceptable.to_string())?.hash(self.bcrypt_cost)?;
         let store = open_or_make(&self.store).await?;
         match insert(&store, &self.email, self.name, hash).await? {
             Some(user) => {
@@ -167,9 +164,7 @@ impl Create {
 
 async fn insert(store: &Store, email: &str, name: String, hash: String) -> Result<Option<User>, String> {
     let email = Email::parse(email).map_err(|_| format!("{email:?} is not an e-mail address"))?;
-    if account::unacceptable_name(&name).is_some() {
-        return Err(format!("the name of {} is too long or holds control characters", email.as_str()));
-    }
+    let name = Name::parse(name).map_err(|bad| format!("{}: {bad}", email.as_str()))?;
     let id = id::new_user_id();
     let created_at = clock::now_ms();
     let user = NewUser { id, email, name, image: None, password_hash: hash, created_at }.into_user();

@@ -1,5 +1,6 @@
 //! Request bodies: JSON objects, bounded in size and in the time they may take.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::body::HttpBody;
@@ -10,7 +11,10 @@ use axum::response::{IntoResponse, Response};
 use jwt_gate_token::json;
 use serde_json::{Map, Value};
 
+use crate::email::Email;
 use crate::http::problem::{FieldProblem, Problem};
+use crate::password::{NewPassword, Unacceptable};
+use crate::profile::{BadName, Image, Name};
 
 /// The longest body that is read.
 pub const MAX_BODY_BYTES: usize = 16 * 1024;
@@ -21,7 +25,13 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, Copy)]
 pub struct BodyTimeout(pub Duration);
 
-/// The members of a JSON body, read one by one; what is wrong with them is collected.
+/// What a call expects in its body.
+pub trait Form: Sized {
+    /// Reads every field, so that each problem is named. `None` if a required one is missing.
+    fn read(fields: &mut Fields) -> Option<Self>;
+}
+
+/// The members of a JSON body, read one by one. Their problems are collected.
 pub struct Fields {
     members: Map<String, Value>,
     problems: Vec<FieldProblem>,
@@ -66,7 +76,7 @@ impl Fields {
             Ok(_) => Err(Problem::fields(vec![FieldProblem {
                 field: "",
                 code: "type",
-                detail: "The body is not a JSON object.",
+                detail: "The body is not a JSON object.".into(),
             }])),
             Err(_) => Err(Problem::new(
                 StatusCode::BAD_REQUEST,
@@ -81,21 +91,21 @@ impl Fields {
         self.members.contains_key(name)
     }
 
-    /// A string that must be there.
-    pub fn required(&mut self, name: &'static str) -> String {
+    /// A required string.
+    pub fn text(&mut self, name: &'static str) -> Option<String> {
         match self.members.remove(name) {
-            Some(Value::String(text)) => text,
+            Some(Value::String(text)) => Some(text),
             Some(Value::Null) | None => self.reject(name, "required", "This field is required."),
             Some(_) => self.reject(name, "type", "This field is a string."),
         }
     }
 
     /// A string that may be absent or null.
-    pub fn optional(&mut self, name: &'static str) -> Option<String> {
+    pub fn optional_text(&mut self, name: &'static str) -> Option<String> {
         match self.members.remove(name) {
             Some(Value::String(text)) => Some(text),
             Some(Value::Null) | None => None,
-            Some(_) => Some(self.reject(name, "type", "This field is a string.")),
+            Some(_) => self.reject(name, "type", "This field is a string."),
         }
     }
 
@@ -104,27 +114,84 @@ impl Fields {
         match self.members.remove(name) {
             Some(Value::Bool(flag)) => Some(flag),
             Some(Value::Null) | None => None,
-            Some(_) => {
-                self.reject(name, "type", "This field is true or false.");
-                None
-            }
+            Some(_) => self.reject(name, "type", "This field is true or false."),
         }
     }
 
-    /// Notes that a field is not acceptable; only the first thing about a field is kept.
-    pub fn reject(&mut self, field: &'static str, code: &'static str, detail: &'static str) -> String {
+    /// An e-mail address.
+    pub fn email(&mut self, name: &'static str) -> Option<Email> {
+        let text = self.text(name)?;
+        Email::parse(&text).ok().or_else(|| self.reject(name, "invalid", "This is not an e-mail address."))
+    }
+
+    /// A password that somebody chooses.
+    pub fn new_password(&mut self, name: &'static str) -> Option<NewPassword> {
+        let text = self.text(name)?;
+        let unacceptable = match NewPassword::parse(&text) {
+            Ok(password) => return Some(password),
+            Err(unacceptable) => unacceptable,
+        };
+        let code = match unacceptable {
+            Unacceptable::TooShort => "too_short",
+            Unacceptable::TooLong => "too_long",
+            Unacceptable::Nul => "invalid",
+        };
+        self.reject(name, code, unacceptable.to_string())
+    }
+
+    /// A person's name.
+    pub fn person(&mut self, name: &'static str) -> Option<Name> {
+        let text = self.text(name)?;
+        self.check_person(name, text)
+    }
+
+    /// A person's name that may be absent or null.
+    pub fn optional_person(&mut self, name: &'static str) -> Option<Name> {
+        let text = self.optional_text(name)?;
+        self.check_person(name, text)
+    }
+
+    fn check_person(&mut self, name: &'static str, text: String) -> Option<Name> {
+        let bad = match Name::parse(text) {
+            Ok(person) => return Some(person),
+            Err(bad) => bad,
+        };
+        let code = match bad {
+            BadName::TooLong => "too_long",
+            BadName::ControlCharacter => "invalid",
+        };
+        self.reject(name, code, bad.to_string())
+    }
+
+    /// The address of a picture that may be absent or null.
+    pub fn optional_image(&mut self, name: &'static str) -> Option<Image> {
+        let text = self.optional_text(name)?;
+        let image = Image::parse(text).ok();
+        image.or_else(|| self.reject(name, "invalid", "The picture is not a web address."))
+    }
+
+    /// Notes that a field is not acceptable. Only the first problem of a field is kept.
+    fn reject<T>(
+        &mut self,
+        field: &'static str,
+        code: &'static str,
+        detail: impl Into<Cow<'static, str>>,
+    ) -> Option<T> {
         if !self.problems.iter().any(|known| known.field == field) {
-            self.problems.push(FieldProblem { field, code, detail });
+            self.problems.push(FieldProblem { field, code, detail: detail.into() });
         }
-        String::new()
+        None
     }
 
-    /// Ends the reading.
+    /// Reads a form.
     ///
     /// # Errors
-    /// 422, where a field was not acceptable.
-    pub fn finish(self) -> Result<(), Problem> {
-        if self.problems.is_empty() { Ok(()) } else { Err(Problem::fields(self.problems)) }
+    /// 422 with every field that is not acceptable.
+    pub fn read<F: Form>(mut self) -> Result<F, Problem> {
+        match F::read(&mut self) {
+            Some(form) if self.problems.is_empty() => Ok(form),
+            _ => Err(Problem::fields(self.problems)),
+        }
     }
 }
 
@@ -152,8 +219,8 @@ pub async fn read_body(request: Request) -> Result<Vec<u8>, Problem> {
     }
 }
 
-/// Reads the body before a call that may have no use for it. A server that answers without having read the body has to close the
-/// connection, and whoever sends the next request on it (Envoy does) finds it gone.
+/// Reads the body before a call that may not need it. A server that answers before it has read the body has to close the
+/// connection, and the next request on it (Envoy reuses connections) fails.
 pub async fn read_first(request: Request, next: Next) -> Response {
     if request.body().is_end_stream() {
         return next.run(request).await;
@@ -202,13 +269,19 @@ mod tests {
 
     #[test]
     fn every_wrong_field_is_named_once() {
-        let mut fields = Fields::parse(br#"{"email": 1, "name": null, "flag": "x"}"#).ok().unwrap();
-        fields.required("email");
-        fields.reject("email", "invalid", "again");
-        fields.required("password");
-        assert_eq!(fields.optional("name"), None);
-        assert_eq!(fields.optional_flag("flag"), None);
-        let problem = fields.finish().unwrap_err();
+        struct Any;
+        impl Form for Any {
+            fn read(fields: &mut Fields) -> Option<Self> {
+                assert_eq!(fields.text("email"), None);
+                fields.reject::<()>("email", "invalid", "again");
+                assert_eq!(fields.text("password"), None);
+                assert_eq!(fields.optional_text("name"), None);
+                assert_eq!(fields.optional_flag("flag"), None);
+                Some(Self)
+            }
+        }
+        let fields = Fields::parse(br#"{"email": 1, "name": null, "flag": "x"}"#).ok().unwrap();
+        let problem = fields.read::<Any>().err().unwrap();
         assert_eq!(problem.status, 422);
         let named: Vec<_> = problem.fields.iter().map(|problem| (problem.field, problem.code)).collect();
         assert_eq!(named, [("email", "type"), ("password", "required"), ("flag", "type")]);

@@ -1,4 +1,4 @@
-//! Who is calling, as far as that can be known.
+//! The client of a request: its address and its user agent.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -11,32 +11,18 @@ use axum::http::{HeaderMap, header};
 use crate::app::SharedApp;
 use crate::session::Client;
 
-/// Whoever sent a request.
-#[derive(Debug, Clone)]
-pub struct Sender {
-    /// What a session notes of them.
-    pub client: Client,
-}
-
-impl Sender {
-    /// The client, with a session that outlives the browser or not.
-    pub fn remembered(self, remember: bool) -> Client {
-        Client { remember, ..self.client }
-    }
-}
-
-impl FromRequestParts<SharedApp> for Sender {
+impl FromRequestParts<SharedApp> for Client {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, app: &SharedApp) -> Result<Self, Infallible> {
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map_or_else(unknown_peer, |info| info.0);
         warn_of_https_without_public_url(&parts.headers, app);
         let address = address(&parts.headers, peer, app.trusted_hops);
-        Ok(Self { client: describe(&parts.headers, address) })
+        Ok(describe(&parts.headers, address))
     }
 }
 
-/// Behind a proxy that ends TLS the companion takes the site for one by http, and its cookie is not Secure.
+/// Behind a proxy that terminates TLS, without `--public-url`, the companion assumes http: its cookie is not Secure.
 fn warn_of_https_without_public_url(headers: &HeaderMap, app: &SharedApp) {
     let https =
         headers.get("x-forwarded-proto").is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"https"));
@@ -93,7 +79,7 @@ fn read_address(text: &[u8]) -> Option<IpAddr> {
     alone().or_else(with_port).or_else(in_brackets).or_else(with_zone).map(|address| address.to_canonical())
 }
 
-/// What is noted of the client in its session.
+/// The client, as its session remembers it.
 fn describe(headers: &HeaderMap, address: IpAddr) -> Client {
     let user_agent = headers
         .get(header::USER_AGENT)

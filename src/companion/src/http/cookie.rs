@@ -2,7 +2,9 @@
 
 use axum::http::{HeaderMap, HeaderValue, header};
 
+use crate::app::App;
 use crate::settings::SiteOptions;
+use crate::store::Session;
 
 /// How the session cookie is named and marked.
 #[derive(Debug, Clone)]
@@ -53,6 +55,28 @@ impl CookieStyle {
         }
         Ok(found.map(text_or_garbage))
     }
+}
+
+/// Response headers for an answer that holds a token: the cookie, and `no-store`.
+pub(super) fn signed_in_headers(app: &App, token: &str, session: &Session) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // The time that is left, or the exact lifetime of a session that has just begun.
+    let left_ms = session.expires_at.saturating_sub(app.accounts.clock.now_ms()).max(0);
+    let left_seconds = left_ms.saturating_add(999) / 1000;
+    if let Some(cookie) = app.cookie.set(token, session.remember.then_some(left_seconds)) {
+        headers.insert(header::SET_COOKIE, cookie);
+    }
+    // Where clients with Better Auth's bearer plugin look.
+    if let Ok(token) = HeaderValue::from_str(token) {
+        headers.insert("set-auth-token", token);
+    }
+    headers
+}
+
+/// The headers that take the cookie away.
+pub(super) fn cleared(app: &App) -> HeaderMap {
+    app.cookie.clear().map(|cookie| (header::SET_COOKIE, cookie)).into_iter().collect()
 }
 
 /// The names and values of a `Cookie` header.

@@ -8,7 +8,7 @@ use jwt_gate_token::{Expectations, INTERNAL_AUDIENCE, verify};
 use serde::{Deserialize, Serialize};
 
 use crate::app::SharedApp;
-use crate::http::caller;
+use crate::http::credentials::bearer_token;
 use crate::http::problem::Problem;
 use crate::store::{Page, Position};
 
@@ -43,7 +43,7 @@ pub(super) async fn revocations(
     })?;
     let limit = i64::from(query.limit.unwrap_or(MAX_PAGE).clamp(1, MAX_PAGE));
     let since = query.since.as_deref().and_then(parse_cursor);
-    let page = app.store.revocations_since(since, limit, app.clock.now_seconds()).await?;
+    let page = app.accounts.store.revocations_since(since, limit, app.accounts.clock.now_seconds()).await?;
     let body = PageBody::of(page);
     let etag = format!("\"{}\"", body.cursor);
     // The same cursor after the same one says: nothing new.
@@ -60,11 +60,11 @@ pub(super) async fn revocations(
 
 /// Only holders of the secret can make a token for this audience.
 fn authorize(app: &SharedApp, headers: &HeaderMap) -> Result<(), Problem> {
-    let presented = caller::presented(app, headers)?.filter(|presented| !presented.from_cookie);
-    let token = presented.ok_or_else(Problem::missing_token)?.token;
+    let bearer = bearer_token(app, headers)?.filter(|bearer| !bearer.from_cookie);
+    let token = bearer.ok_or_else(Problem::missing_token)?.token;
     let expectations =
         Expectations { audiences: vec![INTERNAL_AUDIENCE.to_owned()], ..Expectations::default() };
-    verify(token, app.tokens.keyring(), &expectations, app.clock.now_numeric_date())?;
+    verify(token, app.accounts.tokens.keyring(), &expectations, app.accounts.clock.now_numeric_date())?;
     Ok(())
 }
 

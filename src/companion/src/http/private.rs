@@ -15,7 +15,7 @@ use crate::http::observe::Exporter;
 use crate::http::problem::Problem;
 use crate::store::StoreError;
 
-/// A store that takes longer to say a word is as good as none.
+/// Slower than this counts as down.
 const READY_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The routes.
@@ -34,9 +34,11 @@ async fn healthz() -> Response {
 
 /// The store answers too.
 async fn readyz(State(app): State<SharedApp>) -> Result<Response, Problem> {
-    let asked = tokio::time::timeout(READY_TIMEOUT, app.store.ping()).await;
+    let asked = tokio::time::timeout(READY_TIMEOUT, app.accounts.store.ping()).await;
     match asked.unwrap_or(Err(StoreError::Silent)) {
-        Ok(()) => Ok(Json(json!({"status": "ok", "store": app.store.kind().to_string()})).into_response()),
+        Ok(()) => {
+            Ok(Json(json!({"status": "ok", "store": app.accounts.store.kind().to_string()})).into_response())
+        }
         Err(error) => {
             tracing::error!(%error, "the store does not answer");
             let status = StatusCode::SERVICE_UNAVAILABLE;
@@ -47,6 +49,6 @@ async fn readyz(State(app): State<SharedApp>) -> Result<Response, Problem> {
 
 fn scrape(app: &SharedApp, metrics: &Exporter) -> Response {
     #[expect(clippy::cast_precision_loss, reason = "a queue is far shorter than 2^53")]
-    metrics::gauge!("jwt_gate_auth_password_queue_length").set(app.passwords.queued() as f64);
+    metrics::gauge!("jwt_gate_auth_password_queue_length").set(app.accounts.passwords.queued() as f64);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], metrics.render()).into_response()
 }

@@ -6,11 +6,11 @@ use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jwt_gate_token::Refusal;
+use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::password::PoolError;
+use crate::error::AccountError;
 use crate::store::StoreError;
-use crate::throttle::Wait;
 
 /// What went wrong with a request, as its sender is told. [`Problem::code`] is stable.
 #[derive(Debug, Clone)]
@@ -28,27 +28,32 @@ pub struct Problem {
 }
 
 /// What is wrong with a field of a body.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct FieldProblem {
-    /// The member's name.
+    /// The member's name; empty for the body as a whole.
     pub field: &'static str,
     /// The stable code.
+    #[schemars(extend("enum" = ["required", "type", "invalid", "too_short", "too_long"]))]
     pub code: &'static str,
     /// One sentence for a person.
-    pub detail: &'static str,
+    pub detail: Cow<'static, str>,
 }
 
 /// A problem (RFC 9457).
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Problem")]
 pub struct ProblemBody<'problem> {
     /// Always `about:blank`: the `code` says more.
     #[serde(rename = "type")]
+    #[schemars(extend("const" = "about:blank"))]
     kind: &'static str,
     /// The status in words.
     title: &'problem str,
     /// The HTTP status.
+    #[schemars(range(min = 400, max = 599))]
     status: u16,
     /// Stable: programs may depend on it.
+    #[schemars(regex(pattern = "^[a-z0-9_]+$"))]
     code: &'static str,
     /// One sentence for a person.
     detail: &'problem str,
@@ -70,8 +75,8 @@ impl Problem {
     /// 422: the body is JSON, but fields are missing or not acceptable.
     pub fn fields(fields: Vec<FieldProblem>) -> Self {
         let detail = match fields.as_slice() {
-            [only] => only.detail,
-            _ => "Some fields are missing or not acceptable.",
+            [only] => only.detail.clone(),
+            _ => "Some fields are missing or not acceptable.".into(),
         };
         Self { fields, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_fields", detail) }
     }
@@ -79,66 +84,6 @@ impl Problem {
     /// 401: no token, where one is needed.
     pub fn missing_token() -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "missing_token", "Sign in first.")
-    }
-
-    /// 401: wrong e-mail or wrong password; which of them is not said.
-    pub fn invalid_credentials() -> Self {
-        Self::new(
-            StatusCode::UNAUTHORIZED,
-            "invalid_credentials",
-            "The e-mail address or the password is wrong.",
-        )
-    }
-
-    /// 403: the password is right, but the account is disabled.
-    pub fn account_disabled() -> Self {
-        Self::new(StatusCode::FORBIDDEN, "account_disabled", "This account is disabled.")
-    }
-
-    /// 409.
-    pub fn email_taken() -> Self {
-        Self::new(
-            StatusCode::CONFLICT,
-            "email_taken",
-            "There is an account with this e-mail address already.",
-        )
-    }
-
-    /// 503: more work than the password threads can do.
-    pub fn overloaded() -> Self {
-        Self {
-            retry_after_seconds: Some(2),
-            ..Self::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "overloaded",
-                "Too many sign-ins at once; try again soon.",
-            )
-        }
-    }
-
-    /// 503: the account's tokens are good only from a later time on, and everybody would refuse one today.
-    pub fn clock_ahead(seconds: i64) -> Self {
-        tracing::error!(seconds, "a clock that was ahead ended an account's sessions; see `users repair`");
-        Self {
-            retry_after_seconds: Some(u64::try_from(seconds).unwrap_or_default().clamp(1, 3600)),
-            ..Self::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "clock_ahead",
-                "This account's sessions were ended by a server whose clock was ahead. Its operator can repair that.",
-            )
-        }
-    }
-
-    /// 429: too many attempts.
-    pub fn throttled(wait: Wait) -> Self {
-        Self {
-            retry_after_seconds: Some(wait.seconds),
-            ..Self::new(
-                StatusCode::TOO_MANY_REQUESTS,
-                "too_many_attempts",
-                "Too many attempts; try again later.",
-            )
-        }
     }
 
     /// 405: the call takes another method; axum adds `Allow`.
@@ -158,29 +103,70 @@ impl From<Refusal> for Problem {
     }
 }
 
-impl From<StoreError> for Problem {
-    fn from(error: StoreError) -> Self {
-        tracing::error!(%error, "the store failed");
-        Self {
-            retry_after_seconds: Some(1),
-            ..Self::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "store_unavailable",
-                "The store does not answer; try again soon.",
-            )
+/// The one place where the domain's errors become answers of our own interface; `wire` translates these into Better Auth's.
+impl From<AccountError> for Problem {
+    fn from(error: AccountError) -> Self {
+        let try_again = |code, seconds, detail: &'static str| Self {
+            retry_after_seconds: Some(seconds),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail)
+        };
+        match error {
+            AccountError::EmailTaken => Self::new(
+                StatusCode::CONFLICT,
+                "email_taken",
+                "There is an account with this e-mail address already.",
+            ),
+            AccountError::InvalidCredentials => Self::new(
+                StatusCode::UNAUTHORIZED,
+                "invalid_credentials",
+                "The e-mail address or the password is wrong.",
+            ),
+            AccountError::Disabled => {
+                Self::new(StatusCode::FORBIDDEN, "account_disabled", "This account is disabled.")
+            }
+            AccountError::Token(refusal) => refusal.into(),
+            AccountError::TokenWithoutId => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "token_without_jti",
+                "A token without a jti cannot be revoked on its own.",
+            ),
+            AccountError::Throttled(wait) => Self {
+                retry_after_seconds: Some(wait.seconds),
+                ..Self::new(
+                    StatusCode::TOO_MANY_REQUESTS,
+                    "too_many_attempts",
+                    "Too many attempts; try again later.",
+                )
+            },
+            AccountError::Overloaded => {
+                try_again("overloaded", 2, "Too many sign-ins at once; try again soon.")
+            }
+            AccountError::ClockAhead { seconds } => {
+                tracing::error!(
+                    seconds,
+                    "a clock that was ahead ended an account's sessions; see `users repair`"
+                );
+                try_again(
+                    "clock_ahead",
+                    u64::try_from(seconds).unwrap_or_default().clamp(1, 3600),
+                    "This account's sessions were ended by a server whose clock was ahead. Its operator can repair that.",
+                )
+            }
+            AccountError::Store(error) => {
+                tracing::error!(%error, "the store failed");
+                try_again("store_unavailable", 1, "The store does not answer; try again soon.")
+            }
+            AccountError::Internal(error) => {
+                tracing::error!(%error, "internal error");
+                Self::internal()
+            }
         }
     }
 }
 
-impl From<PoolError> for Problem {
-    fn from(error: PoolError) -> Self {
-        match error {
-            PoolError::Busy => Self::overloaded(),
-            PoolError::Failed => {
-                tracing::error!("a password could not be hashed or compared");
-                Self::internal()
-            }
-        }
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        AccountError::Store(error).into()
     }
 }
 

@@ -136,7 +136,7 @@ pub(super) async fn make_sqlite(url: &str) -> Result<Pools<Sqlite>, StoreError> 
         make_private(options.get_filename()).map_err(StoreError::File)?;
     }
     let pools = sqlite_pools(url, options).await?;
-    additive(migrations::sqlite()).run(&pools.writers).await?;
+    additive(migrations::all()).run(&pools.writers).await?;
     Ok(pools)
 }
 
@@ -149,7 +149,7 @@ pub(super) async fn find_sqlite(url: &str) -> Result<Pools<Sqlite>, StoreError> 
     }
     let pools = sqlite_pools(url, options).await?;
     let mut connection = pools.readers.acquire().await?;
-    check_migrations(&migrations::sqlite(), &mut *connection).await?;
+    check_migrations(&migrations::all(), &mut *connection).await?;
     drop(connection);
     Ok(pools)
 }
@@ -200,7 +200,7 @@ pub(super) async fn make_postgres(url: &str, connections: u32) -> Result<Pools<P
     let options = postgres_options(url)?;
     // A connection without our time limits: another companion's migrations may take longer.
     let mut connection = PgConnection::connect_with(&options).await?;
-    additive(migrations::postgres()).run(&mut connection).await?;
+    additive(migrations::all()).run(&mut connection).await?;
     connection.close().await?;
     postgres_pools(options, connections).await
 }
@@ -209,7 +209,7 @@ pub(super) async fn make_postgres(url: &str, connections: u32) -> Result<Pools<P
 pub(super) async fn find_postgres(url: &str, connections: u32) -> Result<Pools<Postgres>, StoreError> {
     let pools = postgres_pools(postgres_options(url)?, connections).await?;
     let mut connection = pools.readers.acquire().await?;
-    check_migrations(&migrations::postgres(), &mut *connection).await?;
+    check_migrations(&migrations::all(), &mut *connection).await?;
     drop(connection);
     Ok(pools)
 }

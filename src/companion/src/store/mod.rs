@@ -15,9 +15,9 @@ mod users;
 
 use connect::{Pools, in_time};
 pub use feed::{Entry, Page, Position};
-pub use revocations::{Holder, RevokeUser};
+pub use revocations::{RevokeUser, TokenOwner};
 pub use sessions::{Begun, NewSession, Session};
-pub use users::{NewUser, Profile, User};
+pub use users::{NewUser, Profile, Reason, User};
 
 use crate::clock::Clock;
 

@@ -10,18 +10,17 @@ use crate::id::random_tag;
 /// differ: a revocation outlives its token by this.
 pub(super) const MARGIN_SECONDS: i64 = 600;
 
-/// Takes the lock that puts revocations in an order, until the commit. An entry's sequence is given out under
-/// it, so entries become visible in the order of their sequence, and whoever has read one has read all before
-/// it.
+/// Takes the lock that puts revocations in an order, until the commit. Entries get their sequence under this lock, so they
+/// become visible in that order: a gate that has read one has read all before it.
 ///
 /// Every revocation waits for it, so it is taken late: after the account's lock, and before those of sessions.
 const LOCK: &str = "UPDATE revocation_feed SET head = head WHERE id = 1";
-const NEXT_SEQUENCE: &str = "UPDATE revocation_feed SET head = head + 1 WHERE id = 1 RETURNING head";
 const INSERT_TOKEN: &str = "INSERT INTO revocations (sequence, tag, jti, expires_at_seconds) \
      SELECT head + 1, $1, CAST($2 AS TEXT), $3 FROM revocation_feed WHERE id = 1 \
      AND NOT EXISTS (SELECT 1 FROM revocations WHERE jti = $2)";
 const INSERT_SUBJECT: &str = "INSERT INTO revocations \
-     (sequence, tag, subject, issued_before_seconds, expires_at_seconds) VALUES ($1, $2, $3, $4, $5)";
+     (sequence, tag, subject, issued_before_seconds, expires_at_seconds) \
+     SELECT head + 1, $1, CAST($2 AS TEXT), CAST($3 AS BIGINT), CAST($4 AS BIGINT) FROM revocation_feed WHERE id = 1";
 
 /// The sessions of `$1` that are revoked one by one: those after `$3`, and not `$4`.
 const REVOKE_SESSIONS: &str = "INSERT INTO revocations (sequence, tag, jti, expires_at_seconds) \
@@ -32,6 +31,42 @@ const ADVANCE: &str = "UPDATE revocation_feed SET head = head + $1 WHERE id = 1"
 /// Takes the account's lock until the commit: no session begins and no password changes meanwhile.
 const LOCK_USER: &str =
     "UPDATE users SET disabled = disabled WHERE id = $1 RETURNING valid_from_seconds, password_hash";
+
+/// Takes the lock of the history and appends what `$insert` inserts after its head.
+macro_rules! append {
+    ($transaction:ident, $insert:expr) => {
+        async {
+            sqlx::query(LOCK).execute(&mut *$transaction).await?;
+            let appended = $insert.execute(&mut *$transaction).await?.rows_affected();
+            let appended = i64::try_from(appended).unwrap_or(i64::MAX);
+            sqlx::query(ADVANCE).bind(appended).execute(&mut *$transaction).await?;
+            Ok::<_, sqlx::Error>(())
+        }
+        .await
+    };
+}
+
+/// Revokes the sessions of a user one by one: those whose newest token was issued after an instant, and not `$kept`.
+macro_rules! revoke_sessions {
+    ($transaction:ident, $user_id:expr, $after_ms:expr, $kept:expr) => {{
+        let revoke =
+            sqlx::query(REVOKE_SESSIONS).bind($user_id).bind(random_tag()).bind($after_ms).bind($kept);
+        append!($transaction, revoke)
+    }};
+}
+
+/// Revokes the tokens of a subject that were issued before an instant.
+macro_rules! revoke_subject {
+    ($transaction:ident, $user_id:expr, $issued_before_seconds:expr) => {{
+        let revoke = sqlx::query(INSERT_SUBJECT)
+            .bind(random_tag())
+            .bind($user_id)
+            .bind($issued_before_seconds)
+            // No session says when a minted token expires.
+            .bind($issued_before_seconds.saturating_add(MAX_LIFETIME_SECONDS.into()));
+        append!($transaction, revoke)
+    }};
+}
 
 /// All of a user's tokens to be revoked.
 #[derive(Debug, Clone, Copy)]
@@ -44,16 +79,16 @@ pub struct RevokeUser<'store> {
     pub disable: bool,
 }
 
-/// The account that a token speaks of.
+/// The account that a token was issued to.
 #[derive(Debug)]
-pub struct Holder {
+pub struct TokenOwner {
     /// The account.
     pub user: User,
     /// Whether the token is revoked.
     pub revoked: bool,
 }
 
-from_row!(Holder { revoked } and { user });
+from_row!(TokenOwner { revoked } and { user });
 
 /// `iat` in whole seconds. The instants of revocations are whole seconds, so `before` is the same for the floor. A token
 /// without `iat` may be of any age.
@@ -91,12 +126,12 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Database`].
-    pub async fn holder(
+    pub async fn token_owner(
         &self,
         jti: Option<&str>,
         subject: &str,
         issued_at: Option<f64>,
-    ) -> Result<Option<Holder>, StoreError> {
+    ) -> Result<Option<TokenOwner>, StoreError> {
         read!(self, pool => sqlx::query_as(
             concat!("SELECT ", user_columns!(), ", (EXISTS (SELECT 1 FROM revocations WHERE jti = $1) \
              OR EXISTS (SELECT 1 FROM revocations WHERE subject = $2 AND issued_before_seconds > $3) \
@@ -116,19 +151,10 @@ impl Store {
     /// [`StoreError::Database`].
     pub async fn revoke_tokens(&self, tokens: &[(&str, i64)]) -> Result<(), StoreError> {
         write!(self, Queue::Revocations, transaction => async {
-            sqlx::query(LOCK).execute(&mut *transaction).await?;
             for (jti, expires_at_seconds) in tokens {
-                let revoked = sqlx::query(INSERT_TOKEN)
-                    .bind(random_tag())
-                    .bind(jti)
-                    .bind(expires_at_seconds)
-                    .execute(&mut *transaction)
-                    .await?
-                    .rows_affected();
-                sqlx::query(ADVANCE)
-                    .bind(i64::try_from(revoked).unwrap_or(i64::MAX))
-                    .execute(&mut *transaction)
-                    .await?;
+                let revoke =
+                    sqlx::query(INSERT_TOKEN).bind(random_tag()).bind(jti).bind(expires_at_seconds);
+                append!(transaction, revoke)?;
                 sqlx::query("DELETE FROM sessions WHERE id = $1").bind(jti).execute(&mut *transaction).await?;
             }
             Ok::<_, sqlx::Error>(())
@@ -143,19 +169,7 @@ impl Store {
     pub async fn revoke_other_sessions(&self, user_id: &str, kept: &str) -> Result<(), StoreError> {
         write!(self, Queue::Revocations, transaction => async {
             sqlx::query(LOCK_USER).bind(user_id).execute(&mut *transaction).await?;
-            sqlx::query(LOCK).execute(&mut *transaction).await?;
-            let revoked = sqlx::query(REVOKE_SESSIONS)
-                .bind(user_id)
-                .bind(random_tag())
-                .bind(i64::MIN)
-                .bind(kept)
-                .execute(&mut *transaction)
-                .await?
-                .rows_affected();
-            sqlx::query(ADVANCE)
-                .bind(i64::try_from(revoked).unwrap_or(i64::MAX))
-                .execute(&mut *transaction)
-                .await?;
+            revoke_sessions!(transaction, user_id, i64::MIN, kept)?;
             sqlx::query("DELETE FROM sessions WHERE user_id = $1 AND id <> $2")
                 .bind(user_id)
                 .bind(kept)
@@ -172,7 +186,7 @@ impl Store {
     ///
     /// Tokens hold whole seconds, so of two tokens of one second it cannot be said which came first. All of
     /// the current second are revoked, and the next one is issued in the second after: see
-    /// [`crate::app::App::begin_session`]. The clock is read when no session can begin any more, and a
+    /// [`crate::account::Accounts::begin_session`]. The clock is read when no session can begin any more, and a
     /// session that another companion's faster clock dated later is ended too.
     ///
     /// # Errors
@@ -210,30 +224,9 @@ impl Store {
                 .execute(&mut *transaction)
                 .await?;
             if beyond > 0 {
-                sqlx::query(LOCK).execute(&mut *transaction).await?;
-                let revoked = sqlx::query(REVOKE_SESSIONS)
-                    .bind(revoke.user_id)
-                    .bind(random_tag())
-                    .bind(horizon_ms)
-                    .bind("")
-                    .execute(&mut *transaction)
-                    .await?
-                    .rows_affected();
-                sqlx::query(ADVANCE)
-                    .bind(i64::try_from(revoked).unwrap_or(i64::MAX))
-                    .execute(&mut *transaction)
-                    .await?;
+                revoke_sessions!(transaction, revoke.user_id, horizon_ms, "")?;
             }
-            let (sequence,): (i64,) = sqlx::query_as(NEXT_SEQUENCE).fetch_one(&mut *transaction).await?;
-            sqlx::query(INSERT_SUBJECT)
-                .bind(sequence)
-                .bind(random_tag())
-                .bind(revoke.user_id)
-                .bind(valid_from)
-                // Tokens that were minted have no session that says when they expire.
-                .bind(valid_from.saturating_add(MAX_LIFETIME_SECONDS.into()))
-                .execute(&mut *transaction)
-                .await?;
+            revoke_subject!(transaction, revoke.user_id, valid_from)?;
             sqlx::query("DELETE FROM sessions WHERE user_id = $1")
                 .bind(revoke.user_id)
                 .execute(&mut *transaction)
@@ -267,15 +260,7 @@ impl Store {
                 .bind(good_from)
                 .execute(&mut *transaction)
                 .await?;
-            let (sequence,): (i64,) = sqlx::query_as(NEXT_SEQUENCE).fetch_one(&mut *transaction).await?;
-            sqlx::query(INSERT_SUBJECT)
-                .bind(sequence)
-                .bind(random_tag())
-                .bind(user_id)
-                .bind(good_from)
-                .bind(good_from.saturating_add(MAX_LIFETIME_SECONDS.into()))
-                .execute(&mut *transaction)
-                .await?;
+            revoke_subject!(transaction, user_id, good_from)?;
             Ok::<_, sqlx::Error>(true)
         }.await)?;
         Ok(repaired)

@@ -63,8 +63,27 @@ pub enum Begun {
     Changed,
 }
 
-pub(super) const INSERT_SESSION: &str = "INSERT INTO sessions (id, user_id, ip_address, user_agent, created_at, updated_at, expires_at, remember) \
-     VALUES ($1, $2, $3, $4, $5, $5, $6, $7)";
+/// Adds a session in a transaction.
+macro_rules! insert_session {
+    ($transaction:ident, $session:expr) => {
+        sqlx::query(concat!(
+            "INSERT INTO sessions (",
+            $crate::store::sessions::session_columns!(),
+            ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
+        ))
+        .bind(&$session.id)
+        .bind(&$session.user_id)
+        .bind(&$session.ip_address)
+        .bind(&$session.user_agent)
+        .bind($session.remember)
+        .bind($session.created_at)
+        .bind($session.updated_at)
+        .bind($session.expires_at)
+        .execute(&mut *$transaction)
+        .await
+    };
+}
+pub(super) use insert_session;
 
 impl Session {
     /// The `iat` of the session's newest token.
@@ -93,8 +112,8 @@ impl NewSession {
 impl Store {
     /// Begins a session for `user`, unless the account has changed since it was read.
     ///
-    /// Whoever changes the account has its lock until the commit, and so have we: either they end this session,
-    /// or we see what they did.
+    /// A change of the account holds its lock until the commit, and so does this: either the change ends this session, or
+    /// this sees the change.
     ///
     /// If the user's tokens are good only from a later second on, nothing is done. With `in_advance` the token
     /// is issued for that second, if other machines accept it already.
@@ -123,16 +142,7 @@ impl Store {
                 return Ok(Begun::From(valid_from));
             }
             let session = session.at(&user.id, now_ms.saturating_add(ahead_ms.max(0)));
-            sqlx::query(INSERT_SESSION)
-                .bind(&session.id)
-                .bind(&session.user_id)
-                .bind(&session.ip_address)
-                .bind(&session.user_agent)
-                .bind(session.created_at)
-                .bind(session.expires_at)
-                .bind(session.remember)
-                .execute(&mut *transaction)
-                .await?;
+            insert_session!(transaction, session)?;
             Ok::<_, sqlx::Error>(Begun::Session(session))
         }.await)
     }

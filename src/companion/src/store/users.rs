@@ -2,9 +2,10 @@
 
 use super::connect::Queue;
 use super::row::from_row;
-use super::sessions::{NewSession, Session};
+use super::sessions::{NewSession, Session, insert_session};
 use super::{Store, StoreError, read, write};
 use crate::email::Email;
+use crate::profile::{Image, Name};
 
 /// Not `*`: a newer program may have added columns, and PostgreSQL refuses a prepared statement whose result
 /// has changed.
@@ -59,9 +60,9 @@ pub struct NewUser {
     /// See [`User::email`].
     pub email: Email,
     /// See [`User::name`].
-    pub name: String,
+    pub name: Name,
     /// See [`User::image`].
-    pub image: Option<String>,
+    pub image: Option<Image>,
     /// See [`User::password_hash`].
     pub password_hash: String,
     /// See [`User::created_at`].
@@ -74,8 +75,8 @@ impl NewUser {
         User {
             id: self.id,
             email: self.email.as_str().to_owned(),
-            name: self.name,
-            image: self.image,
+            name: self.name.into(),
+            image: self.image.map(String::from),
             password_hash: self.password_hash,
             disabled: false,
             valid_from_seconds: 0,
@@ -83,6 +84,15 @@ impl NewUser {
             updated_at: self.created_at,
         }
     }
+}
+
+/// Why a hash is replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The owner chose another password.
+    Chosen,
+    /// It is a better hash of the same password.
+    Rehashed,
 }
 
 const INSERT_USER: &str = "INSERT INTO users (id, email, name, image, password_hash, created_at, updated_at) \
@@ -119,16 +129,7 @@ impl Store {
                 .await?;
             let Some(session) = session else { return Ok(None) };
             let session = session.at(&user.id, self.clock.now_ms());
-            sqlx::query(super::sessions::INSERT_SESSION)
-                .bind(&session.id)
-                .bind(&session.user_id)
-                .bind(&session.ip_address)
-                .bind(&session.user_agent)
-                .bind(session.created_at)
-                .bind(session.expires_at)
-                .bind(session.remember)
-                .execute(&mut *transaction)
-                .await?;
+            insert_session!(transaction, session)?;
             Ok::<_, sqlx::Error>(Some(session))
         }.await);
         match inserted {
@@ -162,33 +163,24 @@ impl Store {
             .map_err(StoreError::from))
     }
 
-    /// Puts a better hash of the same password in the place of `old`; nothing happens where the password
-    /// was changed meanwhile.
+    /// Replaces the hash of a password without ending sessions, unless it is no longer `old`: then the answer is `false`.
     ///
     /// # Errors
     /// [`StoreError::Database`].
-    pub async fn replace_hash(&self, id: &str, old: &str, new: &str) -> Result<(), StoreError> {
-        write!(self, Queue::Writers, transaction => sqlx::query(
-            "UPDATE users SET password_hash = $3 WHERE id = $1 AND password_hash = $2")
-            .bind(id)
-            .bind(old)
-            .bind(new)
-            .execute(&mut *transaction)
-            .await
-            .map(|_| ()))
-    }
-
-    /// Changes the password from the one that `old` is the hash of, without ending sessions. `false`: it is
-    /// not that one any more.
-    ///
-    /// # Errors
-    /// [`StoreError::Database`].
-    pub async fn set_password(&self, id: &str, old: &str, new: &str) -> Result<bool, StoreError> {
+    pub async fn replace_hash(
+        &self,
+        id: &str,
+        old: &str,
+        new: &str,
+        reason: Reason,
+    ) -> Result<bool, StoreError> {
         let changed = write!(self, Queue::Writers, transaction => sqlx::query(
-            "UPDATE users SET password_hash = $3, updated_at = $4 WHERE id = $1 AND password_hash = $2")
+            "UPDATE users SET password_hash = $3, updated_at = CASE WHEN $4 THEN $5 ELSE updated_at END \
+             WHERE id = $1 AND password_hash = $2")
             .bind(id)
             .bind(old)
             .bind(new)
+            .bind(reason == Reason::Chosen)
             .bind(self.clock.now_ms())
             .execute(&mut *transaction)
             .await

@@ -11,14 +11,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::http::{HeaderMap, HeaderValue, header};
-use jwt_gate_auth::account::SignUp;
+use jwt_gate_auth::account::{Accounts, SignUp};
 use jwt_gate_auth::app::App;
 use jwt_gate_auth::clock::Clock;
 use jwt_gate_auth::email::Email;
+use jwt_gate_auth::error::AccountError;
 use jwt_gate_auth::http::cookie::CookieStyle;
 use jwt_gate_auth::http::origin::TrustedOrigins;
 use jwt_gate_auth::http::problem::Problem;
-use jwt_gate_auth::password::PasswordPool;
+use jwt_gate_auth::password::{NewPassword, PasswordPool};
+use jwt_gate_auth::profile::Name;
 use jwt_gate_auth::session::{Client, TokenMaker};
 use jwt_gate_auth::settings::{SiteOptions, TokenOptions};
 use jwt_gate_auth::store::{Profile, RevokeUser, Store};
@@ -118,6 +120,10 @@ fn client() -> Client {
     Client { ip_address: IpAddr::V4(Ipv4Addr::LOCALHOST), user_agent: "model".to_owned(), remember: true }
 }
 
+fn password(text: &str) -> NewPassword {
+    NewPassword::parse(text).unwrap()
+}
+
 fn bearer(token: &str) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(header::AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {token}")).unwrap());
@@ -135,14 +141,16 @@ async fn companion(url: &str, ahead_ms: i64) -> App {
     };
     let keyring = Keyring::from_environment(None, Some(SECRET)).unwrap();
     App {
-        store: Store::open(url, 30).await.unwrap().with_clock(clock),
-        tokens: TokenMaker::new(keyring, tokens).with_clock(clock),
-        passwords: PasswordPool::start(2, 10_000, 4).unwrap(),
-        throttle: Throttle::new(0, 0),
+        accounts: Accounts {
+            store: Store::open(url, 30).await.unwrap().with_clock(clock),
+            tokens: TokenMaker::new(keyring, tokens).with_clock(clock),
+            passwords: PasswordPool::start(2, 10_000, 4).unwrap(),
+            throttle: Throttle::new(0, 0),
+            clock,
+        },
         cookie: CookieStyle::new(&site),
         origins: TrustedOrigins::new(&site),
         trusted_hops: 0,
-        clock,
     }
 }
 
@@ -175,7 +183,7 @@ fn run(url: &str) {
         let (mut acknowledged, mut unknown) = (0, 0);
         for verdict in &verdicts {
             for (token, alive) in &verdict.tokens {
-                let claims = apps[0].tokens.verify(token).unwrap();
+                let claims = apps[0].accounts.tokens.verify(token).unwrap();
                 assert_eq!(gate.accepts(&claims), *alive, "a gate disagrees with /me: {verdict:#?}");
             }
             acknowledged += verdict.acknowledged;
@@ -277,30 +285,35 @@ impl Schedule {
     async fn attempt(&self, app: &App, call: &Call) -> Result<Outcome, Problem> {
         let caller = async |place: usize| {
             let token = self.token(place).ok_or_else(Problem::missing_token)?;
-            Ok::<_, Problem>((app.caller(&bearer(&token.text), false).await?, token))
+            Ok::<_, Problem>((app.token_owner(&bearer(&token.text), false).await?, token))
         };
         let user = async || {
-            let found = app.store.user_by_email(&Email::parse(&self.email).unwrap()).await?;
-            found.ok_or_else(Problem::invalid_credentials)
+            let found = app.accounts.store.user_by_email(&Email::parse(&self.email).unwrap()).await?;
+            Ok::<_, Problem>(found.ok_or(AccountError::InvalidCredentials)?)
         };
         match call {
             Call::SignUp(password) => {
                 let email = Email::parse(&self.email).unwrap();
-                let sign_up =
-                    SignUp { email, password: password.clone(), name: "Ada".to_owned(), image: None };
-                Ok(self.remember(app.sign_up(sign_up, &client()).await?.token, None))
+                let sign_up = SignUp {
+                    email,
+                    password: self::password(password),
+                    name: Name::parse("Ada").unwrap(),
+                    image: None,
+                };
+                Ok(self.remember(app.accounts.sign_up(sign_up, &client()).await?.token, None))
             }
             Call::SignIn(password) => {
-                Ok(self.remember(app.sign_in(&self.email, password, &client()).await?.token, None))
+                Ok(self.remember(app.accounts.sign_in(&self.email, password, &client()).await?.token, None))
             }
             Call::Me(token) => caller(*token).await.map(|_| Outcome::Done),
             Call::Rename(token) => {
                 let (caller, token) = caller(*token).await?;
                 let profile = Profile { name: Some("Countess"), image: None };
-                let session = app.store.set_profile(&caller.user.id, profile, caller.claims.id()).await?;
+                let session =
+                    app.accounts.store.set_profile(&caller.user.id, profile, caller.claims.id()).await?;
                 match session {
                     Some(session) => {
-                        let text = app.tokens.issue(&caller.user, &session)?;
+                        let text = app.accounts.tokens.issue(&caller.user, &session)?;
                         Ok(self.remember(text, Some(token.session)))
                     }
                     None => Ok(Outcome::Done),
@@ -312,27 +325,29 @@ impl Schedule {
             }
             Call::SignOutEverywhere(token) => {
                 let (caller, _) = caller(*token).await?;
-                app.revoke_everything(&caller.user.id).await.map(|()| Outcome::Done)
+                app.accounts.revoke_everything(&caller.user.id).await?;
+                Ok(Outcome::Done)
             }
             Call::RevokeOthers(token) => {
                 let (caller, _) = caller(*token).await?;
                 let kept = caller.claims.id().unwrap();
-                app.store.revoke_other_sessions(&caller.user.id, kept).await?;
+                app.accounts.store.revoke_other_sessions(&caller.user.id, kept).await?;
                 Ok(Outcome::Done)
             }
             Call::ChangePassword { token, current, new } => {
                 let (caller, _) = caller(*token).await?;
-                app.change_password_everywhere(caller.user, current, new, &client()).await?;
+                let new = password(new);
+                app.accounts.change_password_everywhere(caller.user, current, new, &client()).await?;
                 Ok(Outcome::Done)
             }
             Call::Disable => {
                 let user = user().await?;
                 let revoke = RevokeUser { user_id: &user.id, new_password: None, disable: true };
-                app.store.revoke_user(revoke).await?;
+                app.accounts.store.revoke_user(revoke).await?;
                 Ok(Outcome::Done)
             }
             Call::Enable => {
-                app.store.enable(&user().await?.id).await?;
+                app.accounts.store.enable(&user().await?.id).await?;
                 Ok(Outcome::Done)
             }
         }
@@ -343,7 +358,7 @@ impl Schedule {
         let mut alive = Vec::new();
         for token in &tokens {
             let answer = loop {
-                match self.apps[companion].caller(&bearer(&token.text), false).await {
+                match self.apps[companion].token_owner(&bearer(&token.text), false).await {
                     Err(problem) if problem.status.is_server_error() => {}
                     answer => break answer,
                 }
@@ -485,7 +500,12 @@ impl Gate {
         let mut since: Option<(String, jwt_gate_auth::store::Position)> = None;
         loop {
             let from = since.as_ref().map(|(epoch, position)| (epoch.as_str(), position.clone()));
-            let page = app.store.revocations_since(from, 1000, app.clock.now_seconds()).await.unwrap();
+            let page = app
+                .accounts
+                .store
+                .revocations_since(from, 1000, app.accounts.clock.now_seconds())
+                .await
+                .unwrap();
             for entry in page.entries {
                 gate.tokens.extend(entry.jti);
                 if let (Some(subject), Some(before)) = (entry.subject, entry.issued_before_seconds) {

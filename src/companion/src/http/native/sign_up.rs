@@ -2,30 +2,54 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
 
-use super::{SignedInBody, signed_in_headers};
-use crate::account::{self, SignUp};
+use super::SignedInBody;
+use crate::account::SignUp;
 use crate::app::SharedApp;
-use crate::http::body::Fields;
-use crate::http::client::Sender;
+use crate::email::Email;
+use crate::http::body::{Fields, Form};
+use crate::http::cookie::signed_in_headers;
 use crate::http::problem::Problem;
+use crate::password::NewPassword;
+use crate::profile::Name;
+use crate::session::Client;
+
+/// The body of `POST /signup`. The page sends the same fields.
+#[derive(JsonSchema)]
+#[schemars(rename = "SignUp")]
+pub(in crate::http) struct SignUpForm {
+    email: Email,
+    password: NewPassword,
+    name: Option<Name>,
+}
+
+impl Form for SignUpForm {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let (email, password) = (fields.email("email"), fields.new_password("password"));
+        let name = fields.optional_person("name");
+        Some(Self { email: email?, password: password?, name })
+    }
+}
+
+impl From<SignUpForm> for SignUp {
+    fn from(form: SignUpForm) -> Self {
+        let SignUpForm { email, password, name } = form;
+        Self { email, password, name: name.unwrap_or_default(), image: None }
+    }
+}
 
 /// `POST /signup`
 pub(super) async fn sign_up(
     State(app): State<SharedApp>,
-    Sender { client }: Sender,
+    client: Client,
     headers: HeaderMap,
-    mut fields: Fields,
+    fields: Fields,
 ) -> Result<Response, Problem> {
     app.origins.check(&headers, false)?;
-    let email = account::read_email(&mut fields, "email");
-    let password = account::read_new_password(&mut fields, "password");
-    let name = fields.optional("name").unwrap_or_default();
-    account::check_name(&mut fields, "name", &name);
-    fields.finish()?;
-    let email = email.ok_or_else(Problem::internal)?;
+    let form: SignUpForm = fields.read()?;
 
-    let signed_in = app.sign_up(SignUp { email, password, name, image: None }, &client).await?;
+    let signed_in = app.accounts.sign_up(form.into(), &client).await?;
     let headers = signed_in_headers(&app, &signed_in.token, &signed_in.session);
     let body = SignedInBody::of(&signed_in.user, signed_in.token, &signed_in.session);
     Ok((StatusCode::CREATED, headers, Json(body)).into_response())

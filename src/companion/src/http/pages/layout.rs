@@ -120,7 +120,7 @@ impl<'form> Page<'form> {
         if problem.code == "email_taken" && name == "email" {
             return Some(&problem.detail);
         }
-        problem.fields.iter().find(|field| field.field == name).map(|field| field.detail)
+        problem.fields.iter().find(|field| field.field == name).map(|field| field.detail.as_ref())
     }
 
     /// Where typing begins: at the first field that is wrong, else at the first one. Somebody who is signed in reads first.

@@ -10,12 +10,13 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 
-use crate::account::{self, SignUp, SignedIn};
+use crate::account::SignedIn;
 use crate::app::SharedApp;
-use crate::http::client::Sender;
-use crate::http::native::{cleared, signed_in_headers};
+use crate::http::cookie::{cleared, signed_in_headers};
+use crate::http::native::SignUpForm;
 use crate::http::problem::Problem;
 use crate::http::return_path;
+use crate::session::Client;
 
 mod form;
 mod layout;
@@ -85,8 +86,8 @@ async fn show(kind: Kind, app: &SharedApp, request: Request) -> Response {
 }
 
 async fn show_sign_out(State(app): State<SharedApp>, headers: HeaderMap) -> Result<Response, Problem> {
-    let email = match app.caller(&headers, false).await {
-        Ok(caller) => Some(caller.user.email),
+    let email = match app.token_owner(&headers, false).await {
+        Ok(owner) => Some(owner.user.email),
         Err(problem) if problem.status.is_client_error() => None,
         Err(problem) => return Err(problem),
     };
@@ -95,7 +96,7 @@ async fn show_sign_out(State(app): State<SharedApp>, headers: HeaderMap) -> Resu
 
 async fn submit_sign_in(
     State(app): State<SharedApp>,
-    sender: Sender,
+    client: Client,
     headers: HeaderMap,
     form: Result<Form, Problem>,
 ) -> Response {
@@ -103,15 +104,15 @@ async fn submit_sign_in(
         Ok(form) => form,
         Err(problem) => return refuse(Kind::SignIn, &Form::default(), &problem),
     };
-    match app.sign_in(form.get("email"), form.get("password"), &sender.client).await {
+    match app.accounts.sign_in(form.get("email"), form.get("password"), &client).await {
         Ok(signed_in) => proceed(&app, &form, &signed_in),
-        Err(problem) => refuse(Kind::SignIn, &form, &problem),
+        Err(error) => refuse(Kind::SignIn, &form, &error.into()),
     }
 }
 
 async fn submit_sign_up(
     State(app): State<SharedApp>,
-    sender: Sender,
+    client: Client,
     headers: HeaderMap,
     form: Result<Form, Problem>,
 ) -> Response {
@@ -119,8 +120,8 @@ async fn submit_sign_up(
         Ok(form) => form,
         Err(problem) => return refuse(Kind::SignUp, &Form::default(), &problem),
     };
-    let signed_up = match read_sign_up(&form) {
-        Ok(sign_up) => app.sign_up(sign_up, &sender.client).await,
+    let signed_up = match form.fields().read::<SignUpForm>() {
+        Ok(sign_up) => app.accounts.sign_up(sign_up.into(), &client).await.map_err(Problem::from),
         Err(problem) => Err(problem),
     };
     match signed_up {
@@ -146,16 +147,6 @@ pub(super) async fn submit_sign_out(State(app): State<SharedApp>, headers: Heade
 fn accept(app: &SharedApp, headers: &HeaderMap, form: Result<Form, Problem>) -> Result<Form, Problem> {
     app.origins.check(headers, true)?;
     form
-}
-
-fn read_sign_up(form: &Form) -> Result<SignUp, Problem> {
-    let mut fields = form.fields();
-    let email = account::read_email(&mut fields, "email");
-    let password = account::read_new_password(&mut fields, "password");
-    let name = fields.optional("name").unwrap_or_default();
-    account::check_name(&mut fields, "name", &name);
-    fields.finish()?;
-    Ok(SignUp { email: email.ok_or_else(Problem::internal)?, password, name, image: None })
 }
 
 /// On to the page that was wanted in the first place.

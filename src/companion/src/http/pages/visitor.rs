@@ -14,8 +14,8 @@ pub(super) struct Visitor {
 impl Visitor {
     /// The owner of the request's token. Without a store nobody is known, and the form itself says so when it is sent.
     pub(super) async fn of(app: &App, headers: &HeaderMap) -> Option<Self> {
-        let caller = app.caller(headers, false).await.ok()?;
-        Some(Self { name: caller.user.name, email: caller.user.email })
+        let owner = app.token_owner(headers, false).await.ok()?;
+        Some(Self { name: owner.user.name, email: owner.user.email })
     }
 
     fn signed_in_as(&self) -> Markup {

@@ -2,44 +2,123 @@
 //!
 //! The paths, bodies and answers are Better Auth's; so are the errors: `{code, message}` with its codes.
 
+use axum::Json;
 use axum::extract::Request;
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::routing::get;
+use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::app::SharedApp;
 use crate::clock;
+use crate::email::Email;
 use crate::http::body::read_first;
+use crate::http::openapi::{Calls, False, Instant, Operation, Style, True};
 use crate::http::problem::Problem;
+use crate::profile::Name;
 use crate::store::{Session, User};
 
-mod change_password;
+pub(super) mod change_password;
 mod off;
 mod sessions;
 mod sign;
 mod update_user;
 
-/// The routes, without their prefix.
-pub fn routes() -> Router<SharedApp> {
-    let wire = Router::new()
-        .route("/ok", get(async || Json(OkBody { ok: true })))
-        .route("/sign-up/email", post(sign::sign_up))
-        .route("/sign-in/email", post(sign::sign_in))
-        .route("/sign-out", post(sign::sign_out))
-        .route("/get-session", get(sessions::get_session).fallback(sessions::other_method_of_get_session))
-        .route("/list-sessions", get(sessions::list_sessions))
-        .route("/revoke-session", post(sessions::revoke_session))
-        .route("/revoke-sessions", post(sessions::revoke_sessions))
-        .route("/revoke-other-sessions", post(sessions::revoke_other_sessions))
-        .route("/update-user", post(update_user::update_user))
-        .merge(off::routes())
-        .layer(middleware::from_fn(read_first))
-        .layer(middleware::from_fn(answer_as_better_auth));
-    // This path is in our own interface too; the names of the fields tell which one is spoken.
-    wire.route("/change-password", post(change_password::change_password))
+/// The calls, without their prefix. `/change-password` is among those of our own interface.
+pub fn calls() -> Calls {
+    let owners = |id, summary| Operation::new(id, summary).for_token_owners();
+    Calls::new(Style::BetterAuth)
+        .get(
+            "/ok",
+            async || Json(OkBody { ok: true }),
+            Operation::new("ok", "Whether the interface is there.")
+                .without_store()
+                .answers::<OkBody>(200, "It is."),
+        )
+        .post(
+            "/sign-up/email",
+            sign::sign_up,
+            Operation::new("wireSignUp", "Make an account and sign in.")
+                .changes_state()
+                .throttled()
+                .body::<sign::SignUpForm>()
+                .answers::<sign::SignedUpBody>(200, "The account and a token for it.")
+                .sets_cookie()
+                .refuses(422, "The address is taken."),
+        )
+        .post(
+            "/sign-in/email",
+            sign::sign_in,
+            Operation::new("wireSignIn", "Sign in.")
+                .changes_state()
+                .throttled()
+                .body::<sign::SignInForm>()
+                .answers::<sign::SignedInBody>(200, "The account and a token for it.")
+                .sets_cookie()
+                .refuses(401, "The e-mail address or the password is wrong; which, is not said."),
+        )
+        .post(
+            "/sign-out",
+            sign::sign_out,
+            Operation::new("wireSignOut", "Revoke the request's token.")
+                .with_or_without_token()
+                .changes_state()
+                .answers::<sign::SuccessBody>(200, "Done.")
+                .sets_cookie()
+                .refuses_with(401)
+                .refuses(422, "A token without a `jti` cannot be revoked on its own."),
+        )
+        .route(
+            Method::GET,
+            "/get-session",
+            get(sessions::get_session).fallback(sessions::other_method_of_get_session),
+            Operation::new("getSession", "The session, or `null` if nobody is signed in.")
+                .with_or_without_token()
+                .answers::<Option<sessions::CurrentBody>>(200, "The session."),
+        )
+        .get(
+            "/list-sessions",
+            sessions::list_sessions,
+            owners("listSessions", "The account's sessions that have not ended, newest first, up to 1000.")
+                .answers::<Vec<SessionBody>>(200, "The sessions."),
+        )
+        .post(
+            "/revoke-session",
+            sessions::revoke_session,
+            owners("revokeSession", "End one of the account's sessions.")
+                .changes_state()
+                .body::<sessions::RevokeSessionForm>()
+                .answers::<StatusBody>(200, "It has ended, or was not the account's."),
+        )
+        .post(
+            "/revoke-sessions",
+            sessions::revoke_sessions,
+            owners("revokeSessions", "End all of the account's sessions.")
+                .changes_state()
+                .answers::<StatusBody>(200, "They have ended.")
+                .sets_cookie()
+                .refuses(422, "The cookie's token has no `jti`."),
+        )
+        .post(
+            "/revoke-other-sessions",
+            sessions::revoke_other_sessions,
+            owners("revokeOtherSessions", "End all of the account's sessions but this one.")
+                .changes_state()
+                .answers::<StatusBody>(200, "They have ended."),
+        )
+        .post(
+            "/update-user",
+            update_user::update_user,
+            owners("updateUser", "Change name or picture.")
+                .changes_state()
+                .body::<update_user::UpdateUserForm>()
+                .answers::<StatusBody>(200, "Changed."),
+        )
+        .and(off::calls())
+        .layered(|routes| {
+            routes.layer(middleware::from_fn(read_first)).layer(middleware::from_fn(answer_as_better_auth))
+        })
 }
 
 async fn answer_as_better_auth(request: Request, next: Next) -> Response {
@@ -51,21 +130,26 @@ async fn answer_as_better_auth(request: Request, next: Next) -> Response {
 }
 
 /// An error, as Better Auth's client shows it.
-#[derive(Debug, Serialize)]
-pub(crate) struct ErrorBody<'error> {
-    /// Better Auth's code, where it has one for this.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "WireError")]
+pub(super) struct ErrorBody<'error> {
+    /// Better Auth's code, if it has one for this.
+    #[schemars(regex(pattern = "^[A-Z0-9_]+$"))]
     code: &'error str,
     /// One sentence for a person.
     message: &'error str,
 }
 
-#[derive(Debug, Serialize)]
-pub(crate) struct OkBody {
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "WireOk")]
+struct OkBody {
+    #[schemars(with = "True")]
     ok: bool,
 }
 
-#[derive(Debug, Serialize)]
-pub(crate) struct StatusBody {
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "WireStatus")]
+struct StatusBody {
     status: bool,
 }
 
@@ -98,31 +182,41 @@ fn render(problem: Problem) -> Response {
 }
 
 /// An account, as Better Auth shows it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "WireUser")]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct UserBody {
+pub(super) struct UserBody {
     id: String,
+    #[schemars(with = "Email")]
     email: String,
+    #[schemars(with = "Name")]
     name: String,
     image: Option<String>,
     /// Always false: the companion sends no mail.
+    #[schemars(with = "False")]
     email_verified: bool,
+    #[schemars(with = "Instant")]
     created_at: String,
+    #[schemars(with = "Instant")]
     updated_at: String,
 }
 
 /// A session, as Better Auth shows it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "WireSession")]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct SessionBody {
+struct SessionBody {
     id: String,
     /// What `/revoke-session` takes: the token's `jti`. It opens nothing.
     token: String,
     user_id: String,
     ip_address: String,
     user_agent: String,
+    #[schemars(with = "Instant")]
     expires_at: String,
+    #[schemars(with = "Instant")]
     created_at: String,
+    #[schemars(with = "Instant")]
     updated_at: String,
 }
 

@@ -2,14 +2,16 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{SessionBody, StatusBody, UserBody};
-use crate::app::SharedApp;
-use crate::http::body::Fields;
-use crate::http::caller;
-use crate::http::native::{already_revoked, cleared};
+use crate::app::{App, SharedApp};
+use crate::http::body::{Fields, Form};
+use crate::http::cookie::cleared;
+use crate::http::credentials::bearer_token;
 use crate::http::problem::Problem;
+use crate::store::{Session, User};
 
 /// The most sessions that are shown.
 const MAX_SESSIONS: i64 = 1000;
@@ -18,26 +20,41 @@ const MAX_SESSIONS: i64 = 1000;
 /// to this companion, or a clock may be wrong.
 const DEAD: [&str; 5] = ["expired", "revoked", "subject", "malformed", "bad_signature"];
 
-#[derive(Debug, Serialize)]
-pub(crate) struct CurrentBody {
+/// The body of `POST /revoke-session`.
+#[derive(JsonSchema)]
+#[schemars(rename = "WireRevokeSession")]
+pub(super) struct RevokeSessionForm {
+    /// A session's `token`.
+    token: String,
+}
+
+impl Form for RevokeSessionForm {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        Some(Self { token: fields.text("token")? })
+    }
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "WireCurrentSession")]
+pub(super) struct CurrentBody {
     session: SessionBody,
     user: UserBody,
 }
 
-/// `GET /get-session`: `null` for whoever is not signed in.
+/// `GET /get-session`: `null` if nobody is signed in.
 pub(super) async fn get_session(
     State(app): State<SharedApp>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let mut dead_cookie = false;
-    let (user, session) = match app.caller(&headers, false).await {
-        Ok(caller) => {
-            let session = app.store.session_by_id(caller.claims.id().unwrap_or_default()).await?;
-            (Some(caller.user), session)
+    let (user, session) = match app.token_owner(&headers, false).await {
+        Ok(owner) => {
+            let session = session_of(&app, &owner.user, owner.claims.id().unwrap_or_default()).await?;
+            (Some(owner.user), session)
         }
         Err(problem) if problem.status.is_client_error() => {
             let from_cookie =
-                caller::presented(&app, &headers).ok().flatten().is_some_and(|it| it.from_cookie);
+                bearer_token(&app, &headers).ok().flatten().is_some_and(|token| token.from_cookie);
             dead_cookie = from_cookie && DEAD.contains(&problem.code);
             (None, None)
         }
@@ -65,13 +82,20 @@ pub(super) async fn other_method_of_get_session(method: Method) -> Problem {
     }
 }
 
+/// The user's session with this id, ended or not.
+async fn session_of(app: &App, user: &User, id: &str) -> Result<Option<Session>, Problem> {
+    let session = app.accounts.store.session_by_id(id).await?;
+    Ok(session.filter(|session| session.user_id == user.id))
+}
+
 /// `GET /list-sessions`
 pub(super) async fn list_sessions(
     State(app): State<SharedApp>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let caller = app.caller(&headers, false).await?;
-    let sessions = app.store.sessions_of(&caller.user.id, app.clock.now_ms(), MAX_SESSIONS).await?;
+    let owner = app.token_owner(&headers, false).await?;
+    let sessions =
+        app.accounts.store.sessions_of(&owner.user.id, app.accounts.clock.now_ms(), MAX_SESSIONS).await?;
     let body: Vec<SessionBody> = sessions.iter().map(SessionBody::of).collect();
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response())
 }
@@ -80,20 +104,19 @@ pub(super) async fn list_sessions(
 pub(super) async fn revoke_session(
     State(app): State<SharedApp>,
     headers: HeaderMap,
-    mut fields: Fields,
+    fields: Fields,
 ) -> Result<Response, Problem> {
-    let caller = app.caller(&headers, true).await?;
-    let token = fields.required("token");
-    fields.finish()?;
+    let owner = app.token_owner(&headers, true).await?;
+    let RevokeSessionForm { token } = fields.read()?;
     // A session's `token` is its id; the token that signing in gave out is taken as well.
-    let id = match app.tokens.verify(&token) {
+    let id = match app.accounts.tokens.verify(&token) {
         Ok(claims) => claims.id().unwrap_or_default().to_owned(),
         Err(_) => token,
     };
-    let session = app.store.session_by_id(&id).await?.filter(|session| session.user_id == caller.user.id);
+    let session = session_of(&app, &owner.user, &id).await?;
     let Some(session) = session else { return Ok(Json(StatusBody { status: true }).into_response()) };
-    app.store.revoke_tokens(&[(&session.id, session.expires_at / 1000)]).await?;
-    let own = caller.from_cookie && caller.claims.id() == Some(session.id.as_str());
+    app.accounts.store.revoke_tokens(&[(&session.id, session.expires_at / 1000)]).await?;
+    let own = owner.from_cookie && owner.claims.id() == Some(session.id.as_str());
     let headers = if own { cleared(&app) } else { HeaderMap::new() };
     Ok((headers, Json(StatusBody { status: true })).into_response())
 }
@@ -103,10 +126,7 @@ pub(super) async fn revoke_sessions(
     State(app): State<SharedApp>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let caller = app.caller(&headers, true).await?;
-    app.revoke_everything(&caller.user.id).await?;
-    // The cookie beside a bearer token may be another account's.
-    app.sign_out(&headers).await.or_else(already_revoked)?;
+    app.sign_out_everywhere(&headers).await?;
     Ok((cleared(&app), Json(StatusBody { status: true })).into_response())
 }
 
@@ -115,7 +135,7 @@ pub(super) async fn revoke_other_sessions(
     State(app): State<SharedApp>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let caller = app.caller(&headers, true).await?;
-    app.store.revoke_other_sessions(&caller.user.id, caller.claims.id().unwrap_or_default()).await?;
+    let owner = app.token_owner(&headers, true).await?;
+    app.accounts.store.revoke_other_sessions(&owner.user.id, owner.claims.id().unwrap_or_default()).await?;
     Ok(Json(StatusBody { status: true }).into_response())
 }

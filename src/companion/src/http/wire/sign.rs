@@ -2,65 +2,114 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::UserBody;
-use crate::account::{self, SignUp, SignedIn};
+use crate::account::{SignUp, SignedIn};
 use crate::app::{App, SharedApp};
 use crate::email::Email;
-use crate::http::body::{self, Fields};
-use crate::http::client::Sender;
-use crate::http::native::{cleared, signed_in_headers};
+use crate::http::body::{self, Fields, Form};
+use crate::http::cookie::{cleared, signed_in_headers};
+use crate::http::openapi::True;
 use crate::http::pages;
 use crate::http::problem::Problem;
 use crate::http::return_path;
+use crate::password::NewPassword;
+use crate::profile::{Image, Name};
+use crate::session::Client;
 
-#[derive(Debug, Serialize)]
-pub(crate) struct SignedUpBody {
+/// The body of `POST /sign-up/email`.
+#[derive(JsonSchema)]
+#[schemars(rename = "WireSignUp", rename_all = "camelCase")]
+pub(super) struct SignUpForm {
+    name: Name,
+    email: Email,
+    password: NewPassword,
+    image: Option<Image>,
+    #[schemars(rename = "callbackURL")]
+    callback_url: Option<String>,
+    remember_me: Option<bool>,
+}
+
+impl Form for SignUpForm {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let (name, email) = (fields.person("name"), fields.email("email"));
+        let (password, image) = (fields.new_password("password"), fields.optional_image("image"));
+        let (remember_me, callback_url) = (fields.optional_flag("rememberMe"), read_callback(fields));
+        Some(Self { name: name?, email: email?, password: password?, image, callback_url, remember_me })
+    }
+}
+
+/// The body of `POST /sign-in/email`.
+#[derive(JsonSchema)]
+#[schemars(rename = "WireSignIn", rename_all = "camelCase")]
+pub(super) struct SignInForm {
+    #[schemars(with = "String")]
+    email: Email,
+    password: String,
+    #[schemars(rename = "callbackURL")]
+    callback_url: Option<String>,
+    remember_me: Option<bool>,
+}
+
+impl Form for SignInForm {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let (email, password) = (fields.email("email"), fields.text("password"));
+        let (remember_me, callback_url) = (fields.optional_flag("rememberMe"), read_callback(fields));
+        Some(Self { email: email?, password: password?, callback_url, remember_me })
+    }
+}
+
+/// Better Auth takes an empty `callbackURL` as absent.
+fn read_callback(fields: &mut Fields) -> Option<String> {
+    fields.optional_text("callbackURL").filter(|callback| !callback.is_empty())
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "WireSignedUp")]
+pub(super) struct SignedUpBody {
     /// For `Authorization: Bearer`; the same is set as a cookie.
     token: String,
     user: UserBody,
 }
 
-#[derive(Debug, Serialize)]
-pub(crate) struct SignedInBody {
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "WireSignedIn")]
+pub(super) struct SignedInBody {
     /// Whether the client goes to `url` now.
     redirect: bool,
     /// For `Authorization: Bearer`; the same is set as a cookie.
     token: String,
     /// The `callbackURL` of the request.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     url: Option<String>,
     user: UserBody,
 }
 
-#[derive(Debug, Serialize)]
-pub(crate) struct SuccessBody {
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "WireSuccess")]
+pub(super) struct SuccessBody {
+    #[schemars(with = "True")]
     success: bool,
 }
 
 /// `POST /sign-up/email`
 pub(super) async fn sign_up(
     State(app): State<SharedApp>,
-    sender: Sender,
+    client: Client,
     headers: HeaderMap,
-    mut fields: Fields,
+    fields: Fields,
 ) -> Result<Response, Problem> {
     app.origins.check(&headers, false)?;
-    let name = fields.required("name");
-    account::check_name(&mut fields, "name", &name);
-    let email = account::read_email(&mut fields, "email");
-    let password = account::read_new_password(&mut fields, "password");
-    let image = fields.optional("image");
-    account::check_image(&mut fields, "image", image.as_deref());
-    let remember = fields.optional_flag("rememberMe").unwrap_or(true);
-    let callback = fields.optional("callbackURL").filter(|callback| !callback.is_empty());
-    fields.finish()?;
-    check_callback(&app, &headers, callback.as_deref())?;
-    let email = email.ok_or_else(Problem::internal)?;
+    let form: SignUpForm = fields.read()?;
+    check_callback(&app, &headers, form.callback_url.as_deref())?;
 
-    let sign_up = SignUp { email, password, name, image };
-    let SignedIn { user, session, token } = app.sign_up(sign_up, &sender.remembered(remember)).await?;
+    let SignUpForm { name, email, password, image, remember_me, .. } = form;
+    let client = Client { remember: remember_me.unwrap_or(true), ..client };
+    let signed_up = app.accounts.sign_up(SignUp { email, password, name, image }, &client).await?;
+    let SignedIn { user, session, token } = signed_up;
     let headers = signed_in_headers(&app, &token, &session);
     Ok((headers, Json(SignedUpBody { token, user: UserBody::of(&user) })).into_response())
 }
@@ -68,26 +117,21 @@ pub(super) async fn sign_up(
 /// `POST /sign-in/email`
 pub(super) async fn sign_in(
     State(app): State<SharedApp>,
-    sender: Sender,
+    client: Client,
     headers: HeaderMap,
-    mut fields: Fields,
+    fields: Fields,
 ) -> Result<Response, Problem> {
     app.origins.check(&headers, false)?;
-    let email = fields.required("email");
-    if Email::parse(&email).is_err() {
-        fields.reject("email", "invalid", "This is not an e-mail address.");
-    }
-    let password = fields.required("password");
-    let remember = fields.optional_flag("rememberMe").unwrap_or(true);
-    let callback = fields.optional("callbackURL").filter(|callback| !callback.is_empty());
-    fields.finish()?;
-    check_callback(&app, &headers, callback.as_deref())?;
+    let form: SignInForm = fields.read()?;
+    check_callback(&app, &headers, form.callback_url.as_deref())?;
 
-    let client = sender.remembered(remember);
-    let SignedIn { user, session, token } = app.sign_in(&email, &password, &client).await?;
+    let SignInForm { email, password, callback_url, remember_me } = form;
+    let client = Client { remember: remember_me.unwrap_or(true), ..client };
+    let SignedIn { user, session, token } = app.accounts.sign_in(email.as_str(), &password, &client).await?;
     let headers = signed_in_headers(&app, &token, &session);
-    let body = SignedInBody { redirect: callback.is_some(), token, url: callback, user: UserBody::of(&user) };
-    Ok((headers, Json(body)).into_response())
+    let redirect = callback_url.is_some();
+    Ok((headers, Json(SignedInBody { redirect, token, url: callback_url, user: UserBody::of(&user) }))
+        .into_response())
 }
 
 /// `POST /sign-out`
