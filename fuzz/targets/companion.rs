@@ -18,7 +18,7 @@ use jwt_gate_auth::http::origin::TrustedOrigins;
 use jwt_gate_auth::http::{private_router, public_router};
 use jwt_gate_auth::password::PasswordPool;
 use jwt_gate_auth::session::TokenMaker;
-use jwt_gate_auth::settings::{DEFAULT_COOKIE_NAME, SiteOptions, TokenOptions};
+use jwt_gate_auth::settings::{DEFAULT_COOKIE_NAME, SignUpMode, SiteOptions, TokenOptions};
 use jwt_gate_auth::store::Store;
 use jwt_gate_auth::throttle::Throttle;
 use jwt_gate_fuzz::{SECRET, holds, keyring};
@@ -64,6 +64,7 @@ impl Companion {
                 tokens: TokenMaker::new(keyring(SECRET), token),
                 passwords: PasswordPool::start(1, 8, 4).expect("a thread"),
                 throttle: Throttle::new(0, 0),
+                sign_up: SignUpMode::Open,
                 clock: Clock::default(),
             },
             cookie: CookieStyle::new(&site),

@@ -10,7 +10,7 @@ use crate::walk::wait_until;
 /// The configuration in an Envoy.
 struct Site {
     envoy: Envoy,
-    _companion: Companion,
+    companion: Companion,
 }
 
 impl Shipped {
@@ -38,7 +38,7 @@ impl Shipped {
             .listener(listener)
             .try_start()
             .unwrap_or_else(|refused| panic!("{} is refused:\n{refused}", self.place));
-        Site { envoy, _companion: companion }
+        Site { envoy, companion }
     }
 
     /// The header and its value by which the first provider is given a token with these claims.
@@ -244,4 +244,38 @@ fn with_every_configuration_for_the_companion_a_sign_out_takes_the_token_back() 
         tried += 1;
     }
     assert!(tried >= 3);
+}
+
+/// The README from end to end: who may see `/admin` is said with one command, and taken back with one.
+#[test]
+fn readmes_admin_rule_admits_whom_users_set_made_an_admin_and_nobody_else() {
+    let shipped = shipped();
+    let readme =
+        shipped.iter().find(|shipped| shipped.place.starts_with("README.md") && shipped.has_admins());
+    let site = readme.expect("README has a rule for /admin").start();
+    let account = json!({"email": "ada@example.com", "password": "correct horse battery", "name": "Ada"});
+    let bearer = |answer: &Answer| {
+        let token = answer.json()["token"].as_str().expect("a token").to_owned();
+        ("authorization".to_owned(), format!("Bearer {token}"))
+    };
+    let set = |claims: &str| {
+        let set = site.companion.command(&["users", "set", "ada@example.com", "--claims", claims]).output();
+        let set = set.expect("jwt-gate-auth runs");
+        assert!(set.status.success(), "{set:?}");
+    };
+    let somebody = bearer(&site.post("/api/auth/signup", &account, None));
+    assert_eq!(site.get("/admin", Some(&somebody)).status, 403, "an account is no admin by itself");
+    assert_eq!(site.get("/api/orders", Some(&somebody)).status, 200);
+
+    set(r#"{"role":"admin"}"#);
+    wait_until("the old token has ended", || site.get("/api/orders", Some(&somebody)).status == 401);
+    let admin = bearer(&site.post("/api/auth/signin", &account, None));
+    for path in ["/admin", "/admin/users", "/api/orders"] {
+        assert_eq!(site.get(path, Some(&admin)).status, 200, "{path}");
+    }
+
+    set("{}");
+    wait_until("the admin's token has ended", || site.get("/admin", Some(&admin)).status == 401);
+    let anew = bearer(&site.post("/api/auth/signin", &account, None));
+    assert_eq!(site.get("/admin", Some(&anew)).status, 403);
 }

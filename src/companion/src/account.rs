@@ -11,7 +11,10 @@ use crate::id;
 use crate::password::{NewPassword, PasswordPool, Verdict};
 use crate::profile::{Image, Name};
 use crate::session::{Client, TokenMaker};
-use crate::store::{Begun, NewUser, Reason, RevokeUser, Session, Store, StoreError, TokenOwner, User};
+use crate::settings::SignUpMode;
+use crate::store::{
+    Begun, Change, NewUser, Reason, RevokeUser, Session, Store, StoreError, TokenOwner, User,
+};
 use crate::throttle::{Attempt, Throttle};
 
 /// The end of the year 9999. The revocation of a token that expires later is forgotten then.
@@ -27,6 +30,8 @@ pub struct Accounts {
     pub passwords: PasswordPool,
     /// How often a password may be tried.
     pub throttle: Throttle,
+    /// Who may make an account.
+    pub sign_up: SignUpMode,
     /// The time, outside of the store and the tokens.
     pub clock: Clock,
 }
@@ -66,8 +71,11 @@ impl Accounts {
     /// Makes an account and its first session.
     ///
     /// # Errors
-    /// [`AccountError::EmailTaken`], [`AccountError::Throttled`], or a server fault.
+    /// [`AccountError::SignUpClosed`], [`AccountError::EmailTaken`], [`AccountError::Throttled`], or a server fault.
     pub async fn sign_up(&self, sign_up: SignUp, client: &Client) -> Result<SignedIn, AccountError> {
+        if self.sign_up == SignUpMode::Closed {
+            return Err(AccountError::SignUpClosed);
+        }
         let attempt = self.throttle.admit_address(client.ip_address)?;
         let signed_up = self.sign_up_admitted(sign_up, client).await;
         self.settle(&attempt, &signed_up);
@@ -256,7 +264,7 @@ impl Accounts {
     /// # Errors
     /// [`StoreError`].
     pub async fn revoke_everything(&self, user_id: &str) -> Result<(), StoreError> {
-        self.store.revoke_user(RevokeUser { user_id, new_password: None, disable: false }).await?;
+        self.store.revoke_user(RevokeUser { user_id, change: Change::Nothing }).await?;
         Ok(())
     }
 
@@ -272,8 +280,8 @@ impl Accounts {
         client: &Client,
     ) -> Result<User, AccountError> {
         let hash = self.check_and_hash(&user, current, new, client).await?;
-        let new_password = Some((user.password_hash.as_str(), hash.as_str()));
-        let revoke = RevokeUser { user_id: &user.id, new_password, disable: false };
+        let change = Change::Password { old: &user.password_hash, new: &hash };
+        let revoke = RevokeUser { user_id: &user.id, change };
         let changed = self.store.revoke_user(revoke).await?;
         user.valid_from_seconds = changed.ok_or(AccountError::InvalidCredentials)?;
         user.password_hash = hash;

@@ -11,6 +11,8 @@ use crate::throttle::Wait;
 /// Why an operation on an account did not happen.
 #[derive(Debug)]
 pub enum AccountError {
+    /// Nobody may make an account.
+    SignUpClosed,
     /// Another account has this e-mail address.
     EmailTaken,
     /// The e-mail address or the password is wrong. Callers never learn which.
@@ -42,7 +44,8 @@ impl AccountError {
     pub fn is_server_fault(&self) -> bool {
         match self {
             Self::Overloaded | Self::ClockAhead { .. } | Self::Store(_) | Self::Internal(_) => true,
-            Self::EmailTaken
+            Self::SignUpClosed
+            | Self::EmailTaken
             | Self::InvalidCredentials
             | Self::Disabled
             | Self::Token(_)
@@ -55,6 +58,7 @@ impl AccountError {
 impl fmt::Display for AccountError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::SignUpClosed => formatter.write_str("sign-up is closed"),
             Self::EmailTaken => formatter.write_str("another account has this e-mail address"),
             Self::InvalidCredentials => formatter.write_str("the e-mail address or the password is wrong"),
             Self::Disabled => formatter.write_str("the account is disabled"),

@@ -17,6 +17,7 @@
 
 pub mod account;
 pub mod app;
+pub mod claims;
 pub mod cli;
 pub mod clock;
 pub mod email;

@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 
 use jwt_gate_token::{Expectations, Keyring, Refusal, VerifiedClaims, issue, verify};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
+use crate::claims::OwnClaims;
 use crate::clock::Clock;
 use crate::error::AccountError;
 use crate::id;
@@ -93,9 +94,13 @@ impl TokenMaker {
     /// The token that stands for `session` from its `updated_at` on.
     ///
     /// # Errors
-    /// [`AccountError::Internal`] if the claims cannot be written.
+    /// [`AccountError::Internal`] if the claims cannot be written, or the store's are not what the operator's command wrote.
     pub fn issue(&self, user: &User, session: &Session) -> Result<String, AccountError> {
-        let mut claims = Map::new();
+        // The account's own claims come first: none of them can take the place of one of ours.
+        let own = OwnClaims::parse(&user.claims);
+        let own =
+            own.map_err(|bad| AccountError::Internal(format!("the claims of account {}: {bad}", user.id)))?;
+        let mut claims = own.into_members();
         claims.insert("iss".into(), json!(self.options.issuer));
         claims.insert("sub".into(), json!(user.id));
         if let Some(audience) = &self.options.audience {

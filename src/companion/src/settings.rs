@@ -30,6 +30,10 @@ pub struct ServeOptions {
     #[command(flatten)]
     pub token: TokenOptions,
 
+    /// Who may make an account by signing up. With closed, only `users create` and `users import` make accounts.
+    #[arg(long, env = "JWT_GATE_SIGN_UP", value_enum, default_value_t = SignUpMode::Open)]
+    pub sign_up: SignUpMode,
+
     /// The bcrypt cost of new hashes; older ones with a lower cost are replaced at the next sign-in.
     #[arg(long, env = "JWT_GATE_BCRYPT_COST", default_value_t = 12, value_parser = clap::value_parser!(u32).range(4..=16))]
     pub bcrypt_cost: u32,
@@ -130,6 +134,16 @@ pub struct TokenOptions {
     /// How long a token lives: 7 days by default.
     #[arg(long, env = "JWT_GATE_LIFETIME_SECONDS", default_value_t = 604_800, value_parser = clap::value_parser!(u32).range(1..=315_360_000), value_name = "SECONDS")]
     pub lifetime_seconds: u32,
+}
+
+/// Who may make an account by signing up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum SignUpMode {
+    /// Everybody.
+    #[default]
+    Open,
+    /// Nobody.
+    Closed,
 }
 
 /// How log lines look.

@@ -7,6 +7,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::settings::ServeOptions;
 
 mod doctor;
+mod password_input;
 mod secret;
 mod serve;
 mod token;

@@ -135,6 +135,7 @@ async fn build(options: &ServeOptions) -> Result<App, String> {
             tokens: TokenMaker::new(keyring, options.token.clone()),
             passwords,
             throttle: Throttle::new(options.throttle_address, options.throttle_account),
+            sign_up: options.sign_up,
             clock: Clock::default(),
         },
         cookie: CookieStyle::new(&options.site),

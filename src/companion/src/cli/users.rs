@@ -3,28 +3,41 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use serde::Deserialize;
+use serde_json::{Value, json};
 
 use super::Done;
+use super::password_input::read_new_password;
+use crate::claims::OwnClaims;
 use crate::clock;
 use crate::email::Email;
 use crate::id;
-use crate::password::{NewPassword, StoredHash};
+use crate::password::StoredHash;
 use crate::profile::Name;
 use crate::settings::StoreOptions;
-use crate::store::{NewUser, RevokeUser, Store, User};
+use crate::store::{Change, NewUser, RevokeUser, Session, Store, User};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum UsersCommand {
     /// Print one line of JSON for each account: id, email, name, disabled, created_at.
     List(List),
-    /// Make an account; the password is the first line of stdin.
+    /// Print everything about one account, and its sessions, as JSON. The password's hash is not shown.
+    Show(One),
+    /// Make an account. The password is asked for, or is the first line of stdin.
     Create(Create),
+    /// Give an account claims of its own, such as a role. They replace those that it has, and end its sessions.
+    ///
+    /// They are in every token that it gets from then on: `users set ada@example.com --claims '{"role":"admin"}'`.
+    Set(Set),
+    /// Give an account another password and end its sessions. The password is asked for, or is the first line of stdin.
+    SetPassword(SetPassword),
     /// Refuse an account's sign-ins and revoke its tokens.
     Disable(One),
     /// Let a disabled account sign in again.
     Enable(One),
     /// Revoke every token that an account was issued so far; it may sign in again.
     Revoke(One),
+    /// Delete an account for good. Its tokens end first, at every gate.
+    Delete(One),
     /// Let an account sign in again at once that a clock ahead of the real time has locked out.
     ///
     /// Gates that know of the later time already refuse the account's tokens until they restart.
@@ -67,6 +80,24 @@ pub(super) struct One {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct Set {
+    #[command(flatten)]
+    one: One,
+    /// The account's own claims: a JSON object. `{}` takes them away. No claim that the companion sets itself.
+    #[arg(long, env = "JWT_GATE_USER_CLAIMS", value_name = "JSON")]
+    claims: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SetPassword {
+    #[command(flatten)]
+    one: One,
+    /// The bcrypt cost of the hash.
+    #[arg(long, env = "JWT_GATE_BCRYPT_COST", default_value_t = 12, value_parser = clap::value_parser!(u32).range(4..=16))]
+    bcrypt_cost: u32,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct Import {
     #[command(flatten)]
     store: StoreOptions,
@@ -90,9 +121,13 @@ pub(super) fn run(command: UsersCommand) -> Done {
         match command {
             UsersCommand::List(list) => list.run().await,
             UsersCommand::Create(create) => create.run().await,
-            UsersCommand::Disable(one) => one.revoke(true).await,
+            UsersCommand::Show(one) => one.show().await,
+            UsersCommand::Set(set) => set.run().await,
+            UsersCommand::SetPassword(set) => set.run().await,
+            UsersCommand::Delete(one) => one.revoke(Change::Delete).await,
+            UsersCommand::Disable(one) => one.revoke(Change::Disable).await,
             UsersCommand::Enable(one) => one.enable().await,
-            UsersCommand::Revoke(one) => one.revoke(false).await,
+            UsersCommand::Revoke(one) => one.revoke(Change::Nothing).await,
             UsersCommand::Repair(one) => one.repair().await,
             UsersCommand::Import(import) => import.run().await,
         }
@@ -124,7 +159,7 @@ impl List {
             after.clone_from(&last.id);
             let mut lines = String::new();
             for user in users {
-                let line = serde_json::json!({
+                let line = json!({
                     "id": user.id,
                     "email": user.email,
                     "name": user.name,
@@ -134,10 +169,8 @@ impl List {
                 lines.push_str(&line.to_string());
                 lines.push('\n');
             }
-            // `users list | head` has seen enough.
-            match std::io::stdout().write_all(lines.as_bytes()) {
-                Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
-                written => written.map_err(|error| format!("stdout: {error}"))?,
+            if print(&lines)? == Pipe::Closed {
+                return Ok(());
             }
         }
     }
@@ -147,10 +180,7 @@ impl List {
 
 impl Create {
     async fn run(self) -> Result<(), String> {
-        let mut password = String::new();
-        std::io::stdin().lock().read_line(&mut password).map_err(|error| format!("stdin: {error}"))?;
-        let password = NewPassword::parse(password.trim_end_matches(['\r', '\n']));
-        let hash = password.map_err(|unacceptable| unacceptable.to_string())?.hash(self.bcrypt_cost)?;
+        let hash = read_new_password()?.hash(self.bcrypt_cost)?;
         let store = open_or_make(&self.store).await?;
         match insert(&store, &self.email, self.name, hash).await? {
             Some(user) => {
@@ -201,10 +231,90 @@ impl One {
         Ok(())
     }
 
-    async fn revoke(self, disable: bool) -> Result<(), String> {
+    async fn revoke(self, change: Change<'_>) -> Result<(), String> {
         let (store, user) = self.find().await?;
-        let revoke = RevokeUser { user_id: &user.id, new_password: None, disable };
-        store.revoke_user(revoke).await.map(|_| ()).map_err(|error| error.to_string())
+        revoke(&store, &user, change).await
+    }
+
+    async fn show(self) -> Result<(), String> {
+        const SESSIONS: i64 = 1000;
+        let (store, user) = self.find().await?;
+        let sessions = store.sessions_of(&user.id, clock::now_ms(), SESSIONS).await;
+        let sessions: Vec<_> = sessions.map_err(|error| error.to_string())?.iter().map(describe).collect();
+        let hash = StoredHash::parse(&user.password_hash);
+        let account = json!({
+            "id": user.id,
+            "email": user.email,
+            "name": user.name,
+            "image": user.image,
+            "disabled": user.disabled,
+            "claims": OwnClaims::parse(&user.claims).map_err(|bad| bad.to_string())?.into_members(),
+            "bcrypt_cost": hash.ok().map(|hash| hash.cost),
+            "created_at": clock::rfc3339(user.created_at),
+            "updated_at": clock::rfc3339(user.updated_at),
+            "tokens_valid_from": clock::rfc3339(user.valid_from_seconds.saturating_mul(1000)),
+            "sessions": sessions,
+        });
+        print(&format!("{account:#}\n")).map(|_| ())
+    }
+}
+
+/// Ends every session of an account and changes it.
+async fn revoke(store: &Store, user: &User, change: Change<'_>) -> Result<(), String> {
+    let revoked = store.revoke_user(RevokeUser { user_id: &user.id, change }).await;
+    match revoked.map_err(|error| error.to_string())? {
+        Some(_) => Ok(()),
+        None => Err(format!("the account {} is gone", user.id)),
+    }
+}
+
+fn describe(session: &Session) -> Value {
+    json!({
+        "id": session.id,
+        "ip_address": session.ip_address,
+        "user_agent": session.user_agent,
+        "created_at": clock::rfc3339(session.created_at),
+        "expires_at": clock::rfc3339(session.expires_at),
+    })
+}
+
+/// Writes to stdout. `users list | head` has seen enough when it closes the pipe.
+fn print(text: &str) -> Result<Pipe, String> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => Ok(Pipe::Open),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(Pipe::Closed),
+        Err(error) => Err(format!("stdout: {error}")),
+    }
+}
+
+/// Whether anybody still reads stdout.
+#[derive(Debug, PartialEq, Eq)]
+enum Pipe {
+    Open,
+    Closed,
+}
+
+// === impl Set ===
+
+impl Set {
+    async fn run(self) -> Result<(), String> {
+        let claims = OwnClaims::parse(&self.claims).map_err(|bad| format!("--claims: {bad}"))?.to_json();
+        let (store, user) = self.one.find().await?;
+        if user.claims == claims {
+            return Ok(());
+        }
+        revoke(&store, &user, Change::Claims(&claims)).await
+    }
+}
+
+// === impl SetPassword ===
+
+impl SetPassword {
+    async fn run(self) -> Result<(), String> {
+        // Before a password is asked for.
+        let (store, user) = self.one.find().await?;
+        let new = read_new_password()?.hash(self.bcrypt_cost)?;
+        revoke(&store, &user, Change::SetPassword { new: &new }).await
     }
 }
 

@@ -111,6 +111,11 @@ impl From<AccountError> for Problem {
             ..Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail)
         };
         match error {
+            AccountError::SignUpClosed => Self::new(
+                StatusCode::FORBIDDEN,
+                "sign_up_closed",
+                "Signing up is closed. Ask the people who run this site.",
+            ),
             AccountError::EmailTaken => Self::new(
                 StatusCode::CONFLICT,
                 "email_taken",

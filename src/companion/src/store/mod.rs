@@ -15,7 +15,7 @@ mod users;
 
 use connect::{Pools, in_time};
 pub use feed::{Entry, Page, Position};
-pub use revocations::{RevokeUser, TokenOwner};
+pub use revocations::{Change, RevokeUser, TokenOwner};
 pub use sessions::{Begun, NewSession, Session};
 pub use users::{NewUser, Profile, Reason, User};
 

@@ -68,15 +68,38 @@ macro_rules! revoke_subject {
     }};
 }
 
-/// All of a user's tokens to be revoked.
+/// All of a user's tokens to be revoked, and a change of the account in the same transaction.
 #[derive(Debug, Clone, Copy)]
 pub struct RevokeUser<'store> {
-    /// Whose.
+    /// Whose tokens.
     pub user_id: &'store str,
-    /// The hash of the password as it was read, and the one to put in its place.
-    pub new_password: Option<(&'store str, &'store str)>,
-    /// Whether the account is disabled as well.
-    pub disable: bool,
+    /// The change.
+    pub change: Change<'store>,
+}
+
+/// A change of an account that ends all of its sessions.
+#[derive(Debug, Clone, Copy)]
+pub enum Change<'store> {
+    /// The account stays as it is.
+    Nothing,
+    /// Its owner chose another password.
+    Password {
+        /// The hash as it was read. If it is another one by now, nothing is done.
+        old: &'store str,
+        /// The hash to put in its place.
+        new: &'store str,
+    },
+    /// An operator chose another password.
+    SetPassword {
+        /// Its hash.
+        new: &'store str,
+    },
+    /// It may not sign in any more.
+    Disable,
+    /// It has other claims of its own.
+    Claims(&'store str),
+    /// It is deleted.
+    Delete,
 }
 
 /// The account that a token was issued to.
@@ -179,8 +202,7 @@ impl Store {
         }.await)
     }
 
-    /// Ends everything that a user was issued up to now, and in the same transaction changes the password
-    /// or disables the account where that is asked for. Returns the second from which on the user's tokens are
+    /// Ends everything that a user was issued up to now, and changes the account in the same transaction. Returns the second from which on the user's tokens are
     /// good again. `None`, and nothing is done, if there is no such user or the password is not the one that
     /// was read.
     ///
@@ -192,7 +214,15 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn revoke_user(&self, revoke: RevokeUser<'_>) -> Result<Option<i64>, StoreError> {
-        let (old_hash, new_hash) = revoke.new_password.unzip();
+        let (old_hash, new_hash) = match revoke.change {
+            Change::Password { old, new } => (Some(old), Some(new)),
+            Change::SetPassword { new } => (None, Some(new)),
+            _ => (None, None),
+        };
+        let claims = match revoke.change {
+            Change::Claims(claims) => Some(claims),
+            _ => None,
+        };
         write!(self, Queue::Revocations, transaction => async {
             let user: Option<(i64, String)> =
                 sqlx::query_as(LOCK_USER).bind(revoke.user_id).fetch_optional(&mut *transaction).await?;
@@ -215,12 +245,14 @@ impl Store {
             let valid_from = valid_from.max(newest_ms / 1000 + 1);
             sqlx::query(
                 "UPDATE users SET valid_from_seconds = $2, password_hash = COALESCE($3, password_hash), \
-                 disabled = CASE WHEN $4 THEN TRUE ELSE disabled END, updated_at = $5 WHERE id = $1")
+                 disabled = CASE WHEN $4 THEN TRUE ELSE disabled END, updated_at = $5, \
+                 claims = COALESCE($6, claims) WHERE id = $1")
                 .bind(revoke.user_id)
                 .bind(valid_from)
                 .bind(new_hash)
-                .bind(revoke.disable)
+                .bind(matches!(revoke.change, Change::Disable))
                 .bind(now_ms)
+                .bind(claims)
                 .execute(&mut *transaction)
                 .await?;
             if beyond > 0 {
@@ -231,6 +263,12 @@ impl Store {
                 .bind(revoke.user_id)
                 .execute(&mut *transaction)
                 .await?;
+            if matches!(revoke.change, Change::Delete) {
+                sqlx::query("DELETE FROM users WHERE id = $1")
+                    .bind(revoke.user_id)
+                    .execute(&mut *transaction)
+                    .await?;
+            }
             Ok::<_, sqlx::Error>(Some(valid_from))
         }.await)
     }

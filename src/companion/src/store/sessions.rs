@@ -59,7 +59,7 @@ pub enum Begun {
     Session(Session),
     /// The user's tokens are good again from this second on, which is later than now.
     From(i64),
-    /// The account was disabled or its password changed since it was read.
+    /// The account was disabled or deleted, or its password or claims changed, since it was read.
     Changed,
 }
 
@@ -129,9 +129,10 @@ impl Store {
         write!(self, Queue::Writers, transaction => async {
             let valid_from: Option<(i64,)> = sqlx::query_as(
                 "UPDATE users SET disabled = disabled WHERE id = $1 AND disabled = FALSE \
-                 AND password_hash = $2 RETURNING valid_from_seconds")
+                 AND password_hash = $2 AND claims = $3 RETURNING valid_from_seconds")
                 .bind(&user.id)
                 .bind(&user.password_hash)
+                .bind(&user.claims)
                 .fetch_optional(&mut *transaction)
                 .await?;
             let Some((valid_from,)) = valid_from else { return Ok(Begun::Changed) };

@@ -11,7 +11,7 @@ use crate::profile::{Image, Name};
 /// has changed.
 macro_rules! user_columns {
     () => {
-        "users.id, email, name, image, password_hash, disabled, valid_from_seconds, users.created_at, \
+        "users.id, email, name, image, password_hash, disabled, claims, valid_from_seconds, users.created_at, \
          users.updated_at"
     };
 }
@@ -32,6 +32,8 @@ pub struct User {
     pub password_hash: String,
     /// Whether signing in is refused.
     pub disabled: bool,
+    /// The account's own claims: a JSON object, see [`crate::claims::OwnClaims`].
+    pub claims: String,
     /// Tokens with an `iat` before it are revoked.
     pub valid_from_seconds: i64,
     /// Milliseconds since 1970.
@@ -47,6 +49,7 @@ from_row!(User {
     image,
     password_hash,
     disabled,
+    claims,
     valid_from_seconds,
     created_at,
     updated_at,
@@ -79,6 +82,7 @@ impl NewUser {
             image: self.image.map(String::from),
             password_hash: self.password_hash,
             disabled: false,
+            claims: "{}".to_owned(),
             valid_from_seconds: 0,
             created_at: self.created_at,
             updated_at: self.created_at,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use jwt_gate_auth::clock::Clock;
 use jwt_gate_auth::email::Email;
-use jwt_gate_auth::store::{RevokeUser, Store};
+use jwt_gate_auth::store::{Change, RevokeUser, Store};
 use serde_json::{Value, json};
 use sqlx::{Connection, SqliteConnection};
 use tempfile::TempDir;
@@ -91,7 +91,7 @@ fn revoke_with_clock(url: &str, ahead_ms: i64) {
     block_on(async {
         let store = Store::open_existing(url, 1).await.unwrap().with_clock(Clock::ahead_by(ahead_ms));
         let ada = store.user_by_email(&Email::parse("ada@example.com").unwrap()).await.unwrap().unwrap();
-        let revoke = RevokeUser { user_id: &ada.id, new_password: None, disable: false };
+        let revoke = RevokeUser { user_id: &ada.id, change: Change::Nothing };
         store.revoke_user(revoke).await.unwrap();
         store.close().await;
     });

@@ -22,8 +22,8 @@ use jwt_gate_auth::http::problem::Problem;
 use jwt_gate_auth::password::{NewPassword, PasswordPool};
 use jwt_gate_auth::profile::Name;
 use jwt_gate_auth::session::{Client, TokenMaker};
-use jwt_gate_auth::settings::{SiteOptions, TokenOptions};
-use jwt_gate_auth::store::{Profile, RevokeUser, Store};
+use jwt_gate_auth::settings::{SignUpMode, SiteOptions, TokenOptions};
+use jwt_gate_auth::store::{Change, Profile, RevokeUser, Store};
 use jwt_gate_auth::throttle::Throttle;
 use jwt_gate_token::Keyring;
 use tempfile::TempDir;
@@ -146,6 +146,7 @@ async fn companion(url: &str, ahead_ms: i64) -> App {
             tokens: TokenMaker::new(keyring, tokens).with_clock(clock),
             passwords: PasswordPool::start(2, 10_000, 4).unwrap(),
             throttle: Throttle::new(0, 0),
+            sign_up: SignUpMode::Open,
             clock,
         },
         cookie: CookieStyle::new(&site),
@@ -342,7 +343,7 @@ impl Schedule {
             }
             Call::Disable => {
                 let user = user().await?;
-                let revoke = RevokeUser { user_id: &user.id, new_password: None, disable: true };
+                let revoke = RevokeUser { user_id: &user.id, change: Change::Disable };
                 app.accounts.store.revoke_user(revoke).await?;
                 Ok(Outcome::Done)
             }

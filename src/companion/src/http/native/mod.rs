@@ -33,6 +33,7 @@ pub fn calls() -> Calls {
                 .body::<sign_up::SignUpForm>()
                 .answers::<SignedInBody>(201, "The account and a token for it.")
                 .sets_cookie()
+                .refuses(403, "`sign_up_closed`, or `untrusted_origin`.")
                 .refuses(409, "`email_taken`."),
         )
         .post(

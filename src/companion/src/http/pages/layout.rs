@@ -5,6 +5,7 @@ use super::form::Form;
 use super::visitor::Visitor;
 use crate::http::problem::Problem;
 use crate::http::return_path;
+use crate::settings::SignUpMode;
 
 /// Which page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,11 +20,12 @@ pub(super) struct Page<'form> {
     form: &'form Form,
     problem: Option<&'form Problem>,
     visitor: Option<&'form Visitor>,
+    sign_up: SignUpMode,
 }
 
 impl<'form> Page<'form> {
-    pub(super) fn new(kind: Kind, form: &'form Form) -> Self {
-        Self { kind, form, problem: None, visitor: None }
+    pub(super) fn new(kind: Kind, form: &'form Form, sign_up: SignUpMode) -> Self {
+        Self { kind, form, problem: None, visitor: None, sign_up }
     }
 
     pub(super) fn with_problem(self, problem: &'form Problem) -> Self {
@@ -61,7 +63,9 @@ impl<'form> Page<'form> {
                 button type="submit" { (title) }
             }
             p {
-                @if self.kind == Kind::SignIn {
+                @if self.kind == Kind::SignIn && self.sign_up == SignUpMode::Closed {
+                    "No account yet? Ask the people who run this site."
+                } @else if self.kind == Kind::SignIn {
                     "No account yet? " a href=(self.link_to(Kind::SignUp)) { "Sign up" }
                 } @else {
                     "Have an account? " a href=(self.link_to(Kind::SignIn)) { "Sign in" }

@@ -11,12 +11,14 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 
 use crate::account::SignedIn;
-use crate::app::SharedApp;
+use crate::app::{App, SharedApp};
+use crate::error::AccountError;
 use crate::http::cookie::{cleared, signed_in_headers};
 use crate::http::native::SignUpForm;
 use crate::http::problem::Problem;
 use crate::http::return_path;
 use crate::session::Client;
+use crate::settings::SignUpMode;
 
 mod form;
 mod layout;
@@ -80,9 +82,12 @@ async fn show_sign_up(State(app): State<SharedApp>, request: Request) -> Respons
 }
 
 async fn show(kind: Kind, app: &SharedApp, request: Request) -> Response {
+    if kind == Kind::SignUp && app.accounts.sign_up == SignUpMode::Closed {
+        return layout::failed(&AccountError::SignUpClosed.into());
+    }
     let form = Form::of_query(&request);
     let visitor = Visitor::of(app, &request.into_parts().0.headers).await;
-    Page::new(kind, &form).seen_by(visitor.as_ref()).into_response()
+    Page::new(kind, &form, app.accounts.sign_up).seen_by(visitor.as_ref()).into_response()
 }
 
 async fn show_sign_out(State(app): State<SharedApp>, headers: HeaderMap) -> Result<Response, Problem> {
@@ -102,11 +107,11 @@ async fn submit_sign_in(
 ) -> Response {
     let form = match accept(&app, &headers, form) {
         Ok(form) => form,
-        Err(problem) => return refuse(Kind::SignIn, &Form::default(), &problem),
+        Err(problem) => return refuse(&app, Kind::SignIn, &Form::default(), &problem),
     };
     match app.accounts.sign_in(form.get("email"), form.get("password"), &client).await {
         Ok(signed_in) => proceed(&app, &form, &signed_in),
-        Err(error) => refuse(Kind::SignIn, &form, &error.into()),
+        Err(error) => refuse(&app, Kind::SignIn, &form, &error.into()),
     }
 }
 
@@ -116,9 +121,12 @@ async fn submit_sign_up(
     headers: HeaderMap,
     form: Result<Form, Problem>,
 ) -> Response {
+    if app.accounts.sign_up == SignUpMode::Closed {
+        return layout::failed(&AccountError::SignUpClosed.into());
+    }
     let form = match accept(&app, &headers, form) {
         Ok(form) => form,
-        Err(problem) => return refuse(Kind::SignUp, &Form::default(), &problem),
+        Err(problem) => return refuse(&app, Kind::SignUp, &Form::default(), &problem),
     };
     let signed_up = match form.fields().read::<SignUpForm>() {
         Ok(sign_up) => app.accounts.sign_up(sign_up.into(), &client).await.map_err(Problem::from),
@@ -126,7 +134,7 @@ async fn submit_sign_up(
     };
     match signed_up {
         Ok(signed_in) => proceed(&app, &form, &signed_in),
-        Err(problem) => refuse(Kind::SignUp, &form, &problem),
+        Err(problem) => refuse(&app, Kind::SignUp, &form, &problem),
     }
 }
 
@@ -160,8 +168,8 @@ fn proceed(app: &SharedApp, form: &Form, signed_in: &SignedIn) -> Response {
 }
 
 /// The same page again, with what is wrong beside its field.
-fn refuse(kind: Kind, form: &Form, problem: &Problem) -> Response {
-    let mut response = Page::new(kind, form).with_problem(problem).into_response();
+fn refuse(app: &App, kind: Kind, form: &Form, problem: &Problem) -> Response {
+    let mut response = Page::new(kind, form, app.accounts.sign_up).with_problem(problem).into_response();
     // A browser shows a page for any status but asks for a password itself where WWW-Authenticate says so.
     problem.add_headers(&mut response);
     response.headers_mut().remove(header::WWW_AUTHENTICATE);

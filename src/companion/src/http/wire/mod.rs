@@ -158,6 +158,9 @@ fn render(problem: Problem) -> Response {
     let upper = problem.code.to_ascii_uppercase();
     let (status, code, message) = match problem.code {
         "invalid_credentials" => (401, "INVALID_EMAIL_OR_PASSWORD", "Invalid email or password"),
+        "sign_up_closed" => {
+            (400, "EMAIL_PASSWORD_SIGN_UP_DISABLED", "Email and password sign up is not enabled")
+        }
         "email_taken" => {
             (422, "USER_ALREADY_EXISTS_USE_ANOTHER_EMAIL", "User already exists. Use another email.")
         }
