@@ -304,6 +304,28 @@ impl Accounts {
         if changed { Ok(()) } else { Err(AccountError::InvalidCredentials) }
     }
 
+    /// Deletes an account. Its tokens end first, in the same transaction. Without a password nothing is checked: then the
+    /// caller has another reason to trust the request.
+    ///
+    /// # Errors
+    /// [`AccountError::InvalidCredentials`] if `password` is not the account's, [`AccountError::Throttled`], or a server fault.
+    pub async fn delete(
+        &self,
+        user: &User,
+        password: Option<&str>,
+        client: &Client,
+    ) -> Result<(), AccountError> {
+        if let Some(password) = password {
+            let attempt = self.admit(&user.email, client)?;
+            let checked = self.check_password(user, password).await;
+            self.settle(&attempt, &checked);
+            checked?;
+        }
+        let change = Change::Delete { old: password.map(|_| user.password_hash.as_str()) };
+        let deleted = self.store.revoke_user(RevokeUser { user_id: &user.id, change }).await?;
+        deleted.map(|_| ()).ok_or(AccountError::InvalidCredentials)
+    }
+
     async fn check_and_hash(
         &self,
         user: &User,
@@ -323,10 +345,15 @@ impl Accounts {
         current: &str,
         new: NewPassword,
     ) -> Result<String, AccountError> {
+        self.check_password(user, current).await?;
+        Ok(self.passwords.hash(new).await?)
+    }
+
+    async fn check_password(&self, user: &User, password: &str) -> Result<(), AccountError> {
         let stored = Some(user.password_hash.clone());
-        match self.passwords.verify(current.to_owned(), stored).await? {
+        match self.passwords.verify(password.to_owned(), stored).await? {
             Verdict::Wrong => Err(AccountError::InvalidCredentials),
-            Verdict::Right | Verdict::RightButWeak(_) => Ok(self.passwords.hash(new).await?),
+            Verdict::Right | Verdict::RightButWeak(_) => Ok(()),
         }
     }
 

@@ -1,4 +1,4 @@
-//! What every handler works with.
+//! The companion as its handlers see it, and the secrets of its environment.
 
 use std::sync::Arc;
 
@@ -62,9 +62,33 @@ pub fn left_over_secret() -> Option<String> {
     ))
 }
 
-fn variable(name: &str) -> Result<Option<String>, String> {
+/// The value of an environment variable, or the content of the file that `NAME_FILE` names. A variable that is set to nothing
+/// counts as not set: Compose and shells write that.
+///
+/// # Errors
+/// A sentence for the operator, without anything of the value in it.
+pub(crate) fn variable(name: &str) -> Result<Option<String>, String> {
+    let file_name = format!("{name}_FILE");
+    match (text_variable(name)?, text_variable(&file_name)?) {
+        (Some(_), Some(_)) => Err(format!("{name} and {file_name} are both set: remove one of them")),
+        (value, None) => Ok(value),
+        (None, Some(path)) => {
+            let text = std::fs::read_to_string(&path)
+                .map_err(|error| format!("{file_name}: {path} cannot be read: {error}"))?;
+            // Editors end a file with a line break.
+            let text = text.strip_suffix('\n').unwrap_or(&text);
+            let text = text.strip_suffix('\r').unwrap_or(text);
+            if text.is_empty() {
+                Err(format!("{file_name}: {path} is empty"))
+            } else {
+                Ok(Some(text.to_owned()))
+            }
+        }
+    }
+}
+
+fn text_variable(name: &str) -> Result<Option<String>, String> {
     match std::env::var(name) {
-        // Compose and shells set a variable to nothing where they have nothing for it.
         Ok(value) => Ok(Some(value).filter(|value| !value.is_empty())),
         Err(std::env::VarError::NotPresent) => Ok(None),
         Err(std::env::VarError::NotUnicode(_)) => Err(format!("{name} is not UTF-8")),

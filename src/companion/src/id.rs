@@ -17,7 +17,7 @@ pub fn new_request_id() -> String {
     Uuid::now_v7().hyphenated().to_string()
 }
 
-/// 122 random bits, for what must not be met twice.
+/// 122 random bits, for names that must never repeat.
 pub fn random_tag() -> String {
     Uuid::new_v4().simple().to_string()
 }

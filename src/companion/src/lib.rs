@@ -24,6 +24,7 @@ pub mod email;
 pub mod error;
 pub mod http;
 pub mod id;
+pub mod origin_pattern;
 pub mod password;
 pub mod profile;
 pub mod server;

@@ -1,4 +1,4 @@
-//! Listening, bounded connections, and an end that waits for the requests under way.
+//! Listeners, bounded connections, and a shutdown that waits for the requests under way.
 
 use std::convert::Infallible;
 use std::io;
@@ -23,10 +23,10 @@ use crate::http::body::BodyTimeout;
 
 /// A request's head is refused with 431 past this.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
-/// How long to pause where the system cannot give out more sockets.
+/// How long to pause if the system has no more sockets.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What a server allows.
+/// The limits of a server.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Connections that are open at once.
@@ -37,14 +37,14 @@ pub struct Limits {
     pub grace: Duration,
 }
 
-/// Serves `router` on `listener` until `stop` says true, then waits for what is under way.
+/// Serves `router` on `listener` until `stop` is true, then waits for the requests under way.
 pub async fn serve(listener: TcpListener, router: Router, limits: Limits, mut stop: watch::Receiver<bool>) {
     let slots = Arc::new(Semaphore::new(limits.max_connections));
     let graceful = GracefulShutdown::new();
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(limits.client_timeout).max_buf_size(MAX_HEAD_BYTES);
     loop {
-        // First a slot, then a connection: those that find none wait in the kernel's backlog.
+        // First a slot, then a connection: without a slot, connections wait in the kernel's backlog.
         let accepted = async {
             let slot = Arc::clone(&slots).acquire_owned().await.map_err(io::Error::other)?;
             listener.accept().await.map(|(stream, peer)| (slot, stream, peer))
@@ -78,7 +78,7 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, mut st
     }
 }
 
-/// `router`, told who is at the other end.
+/// `router`, with the peer's address in each request.
 fn service(
     router: &Router,
     peer: SocketAddr,

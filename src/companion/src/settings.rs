@@ -1,20 +1,20 @@
-//! What `serve` is told by flags and environment.
+//! The options of `serve`, from flags and environment.
 
 use std::net::SocketAddr;
 
 use clap::{Args, ValueEnum};
 use url::Url;
 
-use crate::http::origin_pattern::OriginPattern;
+use crate::origin_pattern::OriginPattern;
 
 /// The options of `jwt-gate-auth serve`.
 #[derive(Debug, Clone, Args)]
 pub struct ServeOptions {
-    /// Where people and gates' users are served: /api/auth and the pages. Port 0 takes any free one.
+    /// Public listener: /api/auth and the pages. Port 0 takes any free one.
     #[arg(long, env = "JWT_GATE_LISTEN", default_value = "127.0.0.1:3000", value_name = "ADDRESS")]
     pub listen: SocketAddr,
 
-    /// Where machines are served: /healthz, /readyz, /metrics, /internal/revocations. Keep it off the internet.
+    /// Private listener: /healthz, /readyz, /metrics, /internal/revocations. Keep it off the internet.
     #[arg(long, env = "JWT_GATE_PRIVATE_LISTEN", default_value = "127.0.0.1:3001", value_name = "ADDRESS")]
     pub private_listen: SocketAddr,
 
@@ -80,7 +80,7 @@ pub struct ServeOptions {
 /// Where accounts are kept.
 #[derive(Debug, Clone, Args)]
 pub struct StoreOptions {
-    /// sqlite:PATH (made where absent) or postgres://USER:PASSWORD@HOST/DATABASE.
+    /// sqlite:PATH (made if absent) or postgres://USER:PASSWORD@HOST/DATABASE.
     #[arg(
         long,
         env = "DATABASE_URL",

@@ -4,18 +4,17 @@
 //!
 //! * of an address: against one machine that tries many accounts, or keeps bcrypt busy with one that it knows;
 //! * of an account from one address: against one machine that tries one account;
-//! * of an account from everywhere: against many machines that try one account. When it is full nobody is
-//!   shut out, as the owner may be among those who come. Instead each address gets fewer attempts: the first
-//!   [`FIRST_ATTEMPTS`], and then one in [`ATTACKED_DROP_MS`];
-//! * of right passwords for an account: a session each, so these are bounded too.
+//! * of an account from everywhere: against many machines that try one account. A full bucket shuts nobody out, because the
+//!   owner may be among the clients. Instead each address gets fewer attempts: the first [`FIRST_ATTEMPTS`], and then one in
+//!   [`ATTACKED_DROP_MS`];
+//! * of right passwords for an account: each begins a session, so these are bounded too.
 //!
-//! An IPv6 address counts with its /64, which is one customer's, and as some customers have more of them with its /56 and
-//! its /48 too, whose buckets are larger ([`LEVELS`]).
+//! An IPv6 address counts with its /64, which belongs to one customer. Some customers have more than one, so it also counts
+//! with its /56 and its /48, whose buckets are larger ([`LEVELS`]).
 //!
-//! An attempt is recorded when it is admitted. What became of it is said afterwards: one that was answered "try again later"
-//! is taken back ([`Throttle::take_back`]), and a right password counts for its address and as a session ([`Throttle::right`]).
-//! The tables forget the least recently used record when they are full. Time is monotonic: a clock that is set, forward
-//! or back, changes nothing.
+//! An attempt is recorded when it is admitted, and its outcome afterwards: an attempt that was answered "try again later" is
+//! taken back ([`Throttle::take_back`]), and a right password counts for its address and as a session ([`Throttle::right`]).
+//! A full table forgets its least recently used record. Time is monotonic: setting the clock changes nothing.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv6Addr};

@@ -78,7 +78,7 @@ try {
   assert.deepEqual(await good("updateUser", { name: "Ada L." }), { status: true });
   assert.equal((await good("listSessions")).length, 1);
   await fails(400, "CHANGE_EMAIL_DISABLED", "changeEmail", { newEmail: "ada@example.org" });
-  await fails(404, "NOT_FOUND", "deleteUser", { password });
+  await fails(400, "INVALID_PASSWORD", "deleteUser", { password: "wrong horse battery" });
   assert.ok((await good("changePassword", { currentPassword: password, newPassword: "another horse", revokeOtherSessions: true })).token);
   assert.equal((await good("getSession")).user.name, "Ada L.");
   assert.deepEqual(await good("signOut"), { success: true });

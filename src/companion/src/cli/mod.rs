@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::app::variable;
 use crate::settings::ServeOptions;
 
 mod doctor;
@@ -16,7 +17,8 @@ mod users;
 /// The companion of jwt-gate: signs people up and in, and issues the tokens that the gate verifies.
 ///
 /// The secret comes from the environment and from nowhere else: BETTER_AUTH_SECRET (32 bytes or more), or
-/// BETTER_AUTH_SECRETS="2:newest,1:older" while rotating. Give Envoy the same.
+/// BETTER_AUTH_SECRETS="2:newest,1:older" while rotating. Give Envoy the same. With _FILE at the end of the name the
+/// variable names a file that holds the value; DATABASE_URL_FILE works as well.
 #[derive(Debug, Parser)]
 #[command(name = "jwt-gate-auth", version, max_term_width = 100)]
 struct Cli {
@@ -48,7 +50,13 @@ enum Command {
 /// Runs the command that the arguments name.
 #[must_use]
 pub fn main() -> ExitCode {
-    let matches = without_empty_variables(Cli::command()).get_matches();
+    let mut command = without_empty_variables(Cli::command());
+    match variable("DATABASE_URL") {
+        Ok(Some(url)) => command = with_database_url(command, &url),
+        Ok(None) => {}
+        Err(error) => return failed(&error),
+    }
+    let matches = command.get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let done = match cli.command {
         Command::Serve(options) => serve::run(&options),
@@ -59,11 +67,13 @@ pub fn main() -> ExitCode {
     };
     match done {
         Ok(code) => code,
-        Err(message) => {
-            eprintln!("jwt-gate-auth: {message}");
-            ExitCode::FAILURE
-        }
+        Err(message) => failed(&message),
     }
+}
+
+fn failed(message: &str) -> ExitCode {
+    eprintln!("jwt-gate-auth: {message}");
+    ExitCode::FAILURE
 }
 
 /// Takes an environment variable that is set to nothing as one that is not set: Compose and Helm write
@@ -76,6 +86,17 @@ fn without_empty_variables(command: clap::Command) -> clap::Command {
             false => argument,
         })
         .mut_subcommands(without_empty_variables)
+}
+
+/// The same command, for which the database's URL is `url` unless a flag or DATABASE_URL says otherwise. It may hold a password,
+/// so `--help` does not show it.
+fn with_database_url(command: clap::Command, url: &str) -> clap::Command {
+    command
+        .mut_args(|argument| match argument.get_id() == "database_url" {
+            true => argument.default_value(url.to_owned()).hide_default_value(true),
+            false => argument,
+        })
+        .mut_subcommands(|command| with_database_url(command, url))
 }
 
 /// How a command ends: with a code, or with a sentence for the operator.

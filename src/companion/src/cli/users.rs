@@ -124,7 +124,7 @@ pub(super) fn run(command: UsersCommand) -> Done {
             UsersCommand::Show(one) => one.show().await,
             UsersCommand::Set(set) => set.run().await,
             UsersCommand::SetPassword(set) => set.run().await,
-            UsersCommand::Delete(one) => one.revoke(Change::Delete).await,
+            UsersCommand::Delete(one) => one.revoke(Change::Delete { old: None }).await,
             UsersCommand::Disable(one) => one.revoke(Change::Disable).await,
             UsersCommand::Enable(one) => one.enable().await,
             UsersCommand::Revoke(one) => one.revoke(Change::Nothing).await,

@@ -4,8 +4,10 @@ use axum::http::{HeaderMap, StatusCode, header};
 use jwt_gate_token::{Refusal, VerifiedClaims};
 
 use crate::app::App;
-use crate::http::cookie::{Ambiguous, text_or_garbage};
+use crate::error::AccountError;
+use crate::http::cookie::{Ambiguous, cleared, text_or_garbage};
 use crate::http::problem::Problem;
+use crate::session::Client;
 use crate::store::User;
 
 /// The token of a request.
@@ -143,6 +145,31 @@ impl App {
     pub async fn sign_out_everywhere(&self, headers: &HeaderMap) -> Result<(), Problem> {
         let owner = self.token_owner(headers, true).await?;
         self.accounts.revoke_everything(&owner.user.id).await?;
+        self.end_request_tokens(headers).await
+    }
+
+    /// Deletes the account that a request's token was issued to. The headers that take the cookie away.
+    ///
+    /// # Errors
+    /// As [`Accounts::delete`](crate::account::Accounts::delete).
+    pub async fn delete_account(
+        &self,
+        owner: &TokenOwner,
+        password: Option<&str>,
+        client: &Client,
+        headers: &HeaderMap,
+    ) -> Result<HeaderMap, AccountError> {
+        self.accounts.delete(&owner.user, password, client).await?;
+        // The account is gone, whatever becomes of another account's cookie beside its token. That one is taken away only
+        // if its token has ended.
+        Ok(match self.end_request_tokens(headers).await {
+            Ok(()) => cleared(self),
+            Err(_) => HeaderMap::new(),
+        })
+    }
+
+    /// Signs out after the account's tokens were revoked.
+    async fn end_request_tokens(&self, headers: &HeaderMap) -> Result<(), Problem> {
         match self.sign_out(headers).await {
             // A token that was revoked a moment ago needs no second revocation.
             Err(problem) if problem.code == Refusal::Revoked.code() => Ok(()),

@@ -1,4 +1,4 @@
-//! `GET /internal/revocations`: what gates follow.
+//! `GET /internal/revocations`: the feed that gates follow.
 
 use axum::Json;
 use axum::extract::{Query, State};
@@ -68,7 +68,7 @@ fn authorize(app: &SharedApp, headers: &HeaderMap) -> Result<(), Problem> {
     Ok(())
 }
 
-/// `epoch.sequence.tag`. What is not of this form is of no history of ours.
+/// `epoch.sequence.tag`. Another form is of no history of ours.
 fn parse_cursor(cursor: &str) -> Option<(&str, Position)> {
     let mut parts = cursor.splitn(3, '.');
     let (epoch, sequence, tag) = (parts.next()?, parts.next()?, parts.next()?);

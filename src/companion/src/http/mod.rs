@@ -9,7 +9,6 @@ pub mod native;
 pub mod observe;
 mod openapi;
 pub mod origin;
-pub mod origin_pattern;
 pub mod pages;
 pub mod private;
 pub mod problem;

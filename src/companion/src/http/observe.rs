@@ -1,7 +1,7 @@
-//! What is seen of requests from outside: one log line each, and metrics.
+//! A log line for each request, and metrics.
 //!
-//! Of a request's target only the matched route is recorded. A raw path or query may hold a token that
-//! somebody put there, and anybody can make up new ones.
+//! Only the matched route of a request's target is recorded. A raw path or query may hold a token, and clients can make up
+//! new ones without end.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ const REQUEST_ID: &str = "x-request-id";
 /// A longer request id is not taken over.
 const MAX_REQUEST_ID_BYTES: usize = 128;
 
-/// What machines ask for again and again: a thousand gates are thousands of calls a second.
+/// Routes that machines poll: a thousand gates are thousands of calls a second.
 const POLLED: [&str; 4] = ["/healthz", "/readyz", "/metrics", "/internal/revocations"];
 
 const REQUESTS: &str = "jwt_gate_auth_requests_total";
@@ -27,7 +27,7 @@ const DURATION: &str = "jwt_gate_auth_request_duration_seconds";
 const DURATION_BUCKETS: &[f64] =
     &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
 
-/// Writes what was counted in Prometheus' text format.
+/// Writes the metrics in Prometheus' text format.
 #[derive(Clone)]
 pub struct Exporter(PrometheusHandle);
 
@@ -35,7 +35,7 @@ impl Exporter {
     /// Begins to count, for the whole process.
     ///
     /// # Errors
-    /// Where somebody has begun already.
+    /// If a recorder is installed already.
     pub fn install() -> Result<Self, BuildError> {
         let handle = PrometheusBuilder::new()
             .set_buckets_for_metric(Matcher::Full(DURATION.to_owned()), DURATION_BUCKETS)?
@@ -59,8 +59,8 @@ impl Exporter {
         self.0.render()
     }
 
-    /// Sums up again and again what was measured. The recorder keeps every single duration until it is told to,
-    /// and without this only a scrape would: where nobody scrapes, memory would grow with each request.
+    /// Sums up the durations at an interval. The recorder buffers every sample until upkeep runs, and otherwise only a scrape
+    /// runs it: if nobody scraped, memory would grow with each request.
     pub async fn sum_up(self, every: Duration) {
         let mut ticks = tokio::time::interval(every);
         loop {
@@ -70,7 +70,7 @@ impl Exporter {
     }
 }
 
-/// Logs and counts a request and gives it an id, the sender's own where there is a fitting one.
+/// Logs and counts a request and gives it an id: the sender's own, if that is a sane one.
 pub async fn observe(mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let request_id = request_id(request.headers());

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use axum::Router;
 use axum::handler::Handler;
 use axum::http::Method;
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
@@ -106,6 +106,15 @@ impl Calls {
         T: 'static,
     {
         self.route(Method::POST, path, post(handler), operation)
+    }
+
+    /// Adds a `DELETE`.
+    pub fn delete<H, T>(self, path: &'static str, handler: H, operation: Operation) -> Self
+    where
+        H: Handler<T, SharedApp>,
+        T: 'static,
+    {
+        self.route(Method::DELETE, path, delete(handler), operation)
     }
 
     /// Adds a call of one method.

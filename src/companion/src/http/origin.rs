@@ -3,8 +3,8 @@
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use url::Url;
 
-use crate::http::origin_pattern::OriginPattern;
 use crate::http::problem::Problem;
+use crate::origin_pattern::OriginPattern;
 use crate::settings::SiteOptions;
 
 /// Whose pages may call.

@@ -1,6 +1,6 @@
 //! Connections: who waits for whom, and for how long.
 //!
-//! Readers never wait for writers. A writer waits a second for its turn and 0.7 s for a lock that somebody else holds, and
+//! Readers never wait for writers. A writer waits 0.9 s for its turn and a second for a lock that somebody else holds, and
 //! then gives up: its client is told to come back within two seconds.
 
 use std::path::Path;
@@ -16,9 +16,9 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use super::{StoreError, migrations};
 
 /// How long a writer waits for its turn.
-const TURN_TIMEOUT: Duration = Duration::from_secs(1);
+const TURN_TIMEOUT: Duration = Duration::from_millis(900);
 /// How long a writer waits for SQLite's lock, which another process may hold. PostgreSQL has `lock_timeout`.
-const BUSY_TIMEOUT: Duration = Duration::from_millis(700);
+const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a call waits for a connection of the pool.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a call waits for its statements, a connection among them. A database that hangs says nothing
@@ -30,9 +30,9 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(3);
 /// SQLite has one writer at a time, so there is one connection for it. These are for readers.
 const SQLITE_READERS: u32 = 4;
-/// What PostgreSQL does for us: nobody waits for a lock for longer than 0.7 s, and a companion that
+/// What PostgreSQL does for us: nobody waits for a lock for longer than a second, and a companion that
 /// vanished in the middle of a transaction keeps its locks for five seconds.
-const POSTGRES_SESSION: &str = "SET lock_timeout = '700ms'; SET statement_timeout = '5s'; \
+const POSTGRES_SESSION: &str = "SET lock_timeout = '1s'; SET statement_timeout = '5s'; \
      SET idle_in_transaction_session_timeout = '5s'; SET tcp_keepalives_idle = 10; \
      SET tcp_keepalives_interval = 3; SET tcp_keepalives_count = 3; SET tcp_user_timeout = 10000";
 

@@ -99,7 +99,10 @@ pub enum Change<'store> {
     /// It has other claims of its own.
     Claims(&'store str),
     /// It is deleted.
-    Delete,
+    Delete {
+        /// The hash of the password that its owner gave. If it is another one by now, nothing is done.
+        old: Option<&'store str>,
+    },
 }
 
 /// The account that a token was issued to.
@@ -217,6 +220,7 @@ impl Store {
         let (old_hash, new_hash) = match revoke.change {
             Change::Password { old, new } => (Some(old), Some(new)),
             Change::SetPassword { new } => (None, Some(new)),
+            Change::Delete { old } => (old, None),
             _ => (None, None),
         };
         let claims = match revoke.change {
@@ -263,7 +267,7 @@ impl Store {
                 .bind(revoke.user_id)
                 .execute(&mut *transaction)
                 .await?;
-            if matches!(revoke.change, Change::Delete) {
+            if matches!(revoke.change, Change::Delete { .. }) {
                 sqlx::query("DELETE FROM users WHERE id = $1")
                     .bind(revoke.user_id)
                     .execute(&mut *transaction)

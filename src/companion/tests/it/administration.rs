@@ -325,3 +325,57 @@ fn an_account_is_shown_with_its_sessions_and_without_its_hash() {
         }
     });
 }
+
+#[test]
+fn whoever_deletes_their_account_gives_the_password_and_every_token_ends() {
+    on_both("whoever_deletes_their_account_gives_the_password_and_every_token_ends", |new| {
+        let url = new("leaving");
+        let companion = start(&url);
+        let ada = companion.sign_up(ADA);
+        let first = ada["token"].as_str().unwrap().to_owned();
+        let second = token(&companion.sign_in(ADA, PASSWORD));
+        let other = companion.sign_up("bob@example.com")["token"].as_str().unwrap().to_owned();
+        let delete = |headers: &[(&str, &str)], body: &Value| {
+            let headers = [&[("content-type", "application/json")], headers].concat();
+            call(
+                "DELETE",
+                &format!("{}/api/auth/me", companion.public),
+                &headers,
+                Some(body.to_string().as_bytes()),
+            )
+        };
+        let bearer = format!("Bearer {first}");
+        let right = json!({"password": PASSWORD});
+        let without = delete(&[("authorization", &bearer)], &json!({}));
+        assert_eq!((without.status, without.code().as_str()), (422, "invalid_fields"));
+        let wrong = delete(&[("authorization", &bearer)], &json!({"password": "wrong horse"}));
+        assert_eq!((wrong.status, wrong.code().as_str()), (401, "invalid_credentials"));
+        // A page of another origin cannot, and neither can somebody without a token.
+        let cookie = format!("jwt-gate={first}");
+        assert_eq!(delete(&[("cookie", &cookie), ("origin", "https://evil.example")], &right).status, 403);
+        assert_eq!(delete(&[("cookie", &cookie)], &right).status, 403);
+        assert_eq!(delete(&[], &right).status, 401);
+        assert_eq!((me(&companion, &first).status, me(&companion, &second).status), (200, 200));
+
+        // The other account's cookie is taken away, so its token ends as well.
+        let both = [
+            ("authorization", &*bearer),
+            ("cookie", &*format!("jwt-gate={other}")),
+            ("origin", &companion.public),
+        ];
+        let gone = delete(&both, &right);
+        assert_eq!(gone.status, 204, "{gone:?}");
+        assert!(gone.header("set-cookie").unwrap().contains("Max-Age=0"), "{gone:?}");
+        for token in [&first, &second, &other] {
+            assert_eq!(verdict(&companion, token), json!({"active": false, "code": "revoked"}));
+        }
+        assert_eq!(revoked_subjects(&companion), [ada["user"]["id"].as_str().unwrap()]);
+        assert_eq!(companion.sign_in(ADA, PASSWORD).status, 401);
+        assert_eq!(
+            companion.sign_in("bob@example.com", PASSWORD).status,
+            200,
+            "only a session of Bob's has ended"
+        );
+        assert_eq!(delete(&[("authorization", &bearer)], &right).code(), "revoked");
+    });
+}

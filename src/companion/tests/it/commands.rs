@@ -203,3 +203,60 @@ fn every_flag_of_serve_is_documented_with_its_variable_and_default() {
         assert!(default.is_none_or(|default| row.contains(&format!("`{default}`"))), "{default:?}: {row}");
     }
 }
+
+#[test]
+fn a_secret_and_the_databases_url_may_be_in_files() {
+    // Without a comma, which parts the secrets of a list.
+    const SECRET: &str = "a secret for tests; 32 bytes or more";
+    let directory = tempfile::TempDir::new().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let url = crate::companion::sqlite_url(directory.path());
+    let (secret, list) =
+        (file("secret", &format!("{SECRET}\n")), file("secrets", &format!("2:{SECRET}\r\n")));
+    let url_file = file("url", &format!("{url}\n"));
+    let kid = Companion::start_with("sqlite::memory:", &[], &[("BETTER_AUTH_SECRET", SECRET)]).kid.clone();
+    for (name, path) in [("BETTER_AUTH_SECRET_FILE", &secret), ("BETTER_AUTH_SECRETS_FILE", &list)] {
+        let mut companion = Companion::start_as(&mut serve_with(name, path, &url_file));
+        assert_eq!(companion.kid, kid, "{name}");
+        companion.sign_up(&format!("{}@example.com", name.to_lowercase()));
+        assert!(companion.terminate());
+        // The line break at a file's end is no white space around a secret.
+        assert!(!companion.log().contains("white space"), "{}", companion.log());
+    }
+    assert!(
+        std::path::Path::new(url.strip_prefix("sqlite:").unwrap()).exists(),
+        "the URL of the file is used"
+    );
+
+    // What is wrong is named without the value.
+    let missing = directory.path().join("missing").display().to_string();
+    let empty = file("empty", "\n");
+    for (name, path, said) in [
+        ("BETTER_AUTH_SECRET_FILE", &missing, "cannot be read"),
+        ("BETTER_AUTH_SECRET_FILE", &empty, "is empty"),
+        ("DATABASE_URL_FILE", &missing, "cannot be read"),
+    ] {
+        let mut command = serve_with("BETTER_AUTH_SECRET_FILE", &secret, &url_file);
+        let refused = command.env(name, path).output().unwrap();
+        assert!(!refused.status.success() && text(&refused.stderr).contains(said), "{name}: {refused:?}");
+    }
+    let mut both = serve_with("BETTER_AUTH_SECRET_FILE", &secret, &url_file);
+    let refused = both.env("BETTER_AUTH_SECRET", SECRET).output().unwrap();
+    assert!(!refused.status.success() && text(&refused.stderr).contains("are both set"), "{refused:?}");
+    // `--help` shows defaults, and a URL may hold a password.
+    let secret_url = file("secret-url", "postgres://ada:hunter2@localhost/x");
+    let help = program().env("DATABASE_URL_FILE", secret_url).args(["serve", "--help"]).output().unwrap();
+    assert!(help.status.success() && !text(&help.stdout).contains("hunter2"));
+}
+
+fn serve_with(name: &str, path: &str, url_file: &str) -> std::process::Command {
+    let mut serve = program();
+    serve.args(["serve", "--listen", "127.0.0.1:0", "--private-listen", "127.0.0.1:0"]);
+    serve.env_remove("BETTER_AUTH_SECRET").env(name, path).env("DATABASE_URL_FILE", url_file);
+    serve.env("JWT_GATE_BCRYPT_COST", "4");
+    serve
+}

@@ -54,16 +54,19 @@ impl Companion {
 
     /// On the store at `url`.
     pub(crate) fn start_with(url: &str, flags: &[&str], environment: &[(&str, &str)]) -> Self {
-        let mut process = program()
+        let mut command = program();
+        command
             .args(["serve", "--listen", "127.0.0.1:0", "--private-listen", "127.0.0.1:0"])
             .args(flags)
             .env("DATABASE_URL", url)
             .env("JWT_GATE_BCRYPT_COST", "4")
-            .envs(environment.iter().copied())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+            .envs(environment.iter().copied());
+        Self::start_as(&mut command)
+    }
+
+    /// By this command.
+    pub(crate) fn start_as(command: &mut Command) -> Self {
+        let mut process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let log = collect(process.stderr.take().unwrap());
         let mut line = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();

@@ -479,8 +479,13 @@ fn explains(model: &Model, events: &[Event], done: u32, sessions: &[usize], aliv
         }
         // It did nothing, or all that it was asked for.
         let happened = Event { outcome: Outcome::Done, ..event.clone() };
-        let after = match event.call {
-            Call::SignUp(_) | Call::SignIn(_) => None,
+        let after = match &event.call {
+            // The account may be there, with a session whose token nobody has.
+            Call::SignUp(password) => {
+                let made = Model { password: Some(password.clone()), ..model.clone() };
+                model.password.is_none().then_some(made)
+            }
+            Call::SignIn(_) => None,
             _ => model.after(&happened, sessions),
         };
         explains(model, events, done, sessions, alive)

@@ -57,6 +57,18 @@ pub fn calls() -> Calls {
                 .for_token_owners()
                 .answers::<me::MeBody>(200, "The account."),
         )
+        .delete(
+            "/me",
+            me::delete_me,
+            Operation::new("deleteMe", "Delete the account.")
+                .for_token_owners()
+                .changes_state()
+                .throttled()
+                .body::<me::DeleteMeForm>()
+                .answers_nothing(204, "Its tokens have ended at every gate, and the account is gone.")
+                .sets_cookie()
+                .refuses(401, "Not signed in, or `invalid_credentials`: the password is wrong."),
+        )
         .post(
             "/verify",
             verify::verify,

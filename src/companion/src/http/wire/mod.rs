@@ -20,6 +20,7 @@ use crate::profile::Name;
 use crate::store::{Session, User};
 
 pub(super) mod change_password;
+mod delete_user;
 mod off;
 mod sessions;
 mod sign;
@@ -114,6 +115,27 @@ pub fn calls() -> Calls {
                 .changes_state()
                 .body::<update_user::UpdateUserForm>()
                 .answers::<StatusBody>(200, "Changed."),
+        )
+        .post(
+            "/delete-user",
+            delete_user::delete_user,
+            owners("deleteUser", "Delete the account.")
+                .changes_state()
+                .throttled()
+                .optional_body::<delete_user::DeleteUserForm>()
+                .answers::<delete_user::DeletedBody>(
+                    200,
+                    "Its tokens have ended at every gate, and the account is gone.",
+                )
+                .refuses(400, "`INVALID_PASSWORD`, `SESSION_EXPIRED`, or the body is not acceptable.")
+                .refuses(404, "`INVALID_TOKEN`: no mail with a token was sent."),
+        )
+        .get(
+            "/delete-user/callback",
+            delete_user::follow_delete_link,
+            Operation::new("deleteUserCallback", "Off: no mail with such a link is sent.")
+                .with_or_without_token()
+                .refuses(404, "`INVALID_TOKEN`, or `FAILED_TO_GET_USER_INFO` if nobody is signed in."),
         )
         .and(off::calls())
         .layered(|routes| {

@@ -77,16 +77,6 @@ pub(super) fn calls() -> Calls {
                 .refuses(400, "`CHANGE_EMAIL_DISABLED`, or the body is not acceptable."),
         )
         .post(
-            "/delete-user",
-            delete_user,
-            owners("deleteUser", "Off.").changes_state().refuses(404, "`NOT_FOUND`."),
-        )
-        .get(
-            "/delete-user/callback",
-            async || not_found(),
-            anybody("deleteUserCallback", "Off.").refuses(404, "`NOT_FOUND`."),
-        )
-        .post(
             "/request-password-reset",
             request_password_reset,
             mail("requestPasswordReset", "`RESET_PASSWORD_DISABLED`, or the body is not acceptable."),
@@ -175,10 +165,6 @@ fn off(code: &'static str, message: &'static str) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, code, message)
 }
 
-fn not_found() -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "not_found", "Not found")
-}
-
 fn provider_not_found() -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "provider_not_found", "Provider not found")
 }
@@ -200,12 +186,6 @@ async fn change_email(
     fields.read::<ChangeEmailForm>()?;
     app.token_owner(&headers, true).await?;
     Err(off("change_email_disabled", "Change email is disabled"))
-}
-
-/// `POST /delete-user`
-async fn delete_user(State(app): State<SharedApp>, headers: HeaderMap) -> Result<Response, Problem> {
-    app.token_owner(&headers, true).await?;
-    Err(not_found())
 }
 
 /// `POST /request-password-reset`, which clients up to 1.3 call `/forget-password`.

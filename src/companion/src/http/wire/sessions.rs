@@ -83,7 +83,7 @@ pub(super) async fn other_method_of_get_session(method: Method) -> Problem {
 }
 
 /// The user's session with this id, ended or not.
-async fn session_of(app: &App, user: &User, id: &str) -> Result<Option<Session>, Problem> {
+pub(super) async fn session_of(app: &App, user: &User, id: &str) -> Result<Option<Session>, Problem> {
     let session = app.accounts.store.session_by_id(id).await?;
     Ok(session.filter(|session| session.user_id == user.id))
 }

@@ -126,7 +126,7 @@ assert.equal(jar.has("jwt-gate"), false);
 // Calls whose features the companion does not have fail with a code and a message that can be shown.
 await laptop.signIn.email({ email: "ada@example.com", password: "third horse" });
 await fails(laptop.changeEmail({ newEmail: "ada@example.org" }), 400, "CHANGE_EMAIL_DISABLED");
-await fails(laptop.deleteUser({ password: "third horse" }), 404, "NOT_FOUND");
+await fails(laptop.deleteUser({ password: "wrong horse" }), 400, "INVALID_PASSWORD");
 await fails(laptop.sendVerificationEmail({ email: "ada@example.com" }), 400, "VERIFICATION_EMAIL_NOT_ENABLED");
 await fails(laptop.resetPassword({ newPassword: "fourth horse", token: "x" }), 400, "INVALID_TOKEN");
 await fails(laptop.signIn.social({ provider: "github" }), 404, "PROVIDER_NOT_FOUND");
@@ -140,5 +140,12 @@ for (const [callbackURL, redirect] of [[`${origin}/dashboard`, true], ["/dashboa
   assert.equal(error, null);
   assert.equal(data.redirect, redirect, callbackURL);
 }
+
+// The account goes, and its sessions with it.
+const leaving = await laptop.signUp.email({ name: "Bob", email: "bob@example.com", password: "third horse" });
+assert.equal(leaving.error, null);
+assert.equal((await laptop.deleteUser({ password: "third horse" })).data.success, true);
+assert.equal((await laptop.getSession()).data, null);
+await fails(laptop.signIn.email({ email: "bob@example.com", password: "third horse" }), 401, "INVALID_EMAIL_OR_PASSWORD");
 
 console.log("the better-auth client works");

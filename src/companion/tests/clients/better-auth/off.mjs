@@ -10,6 +10,7 @@ const auth = betterAuth({
   secret: process.env.BETTER_AUTH_SECRET,
   database: memoryAdapter({ user: [], session: [], account: [], verification: [] }),
   emailAndPassword: { enabled: true },
+  user: { deleteUser: { enabled: true } },
   rateLimit: { enabled: false },
   logger: { disabled: true },
 });
@@ -52,7 +53,9 @@ for (const server of Object.values(servers)) {
 const calls = [
   ["POST", "/change-email", { newEmail: "ada@example.org" }],
   ["POST", "/change-email", {}],
-  ["POST", "/delete-user", { password }],
+  ["POST", "/delete-user", { password: "wrong horse battery" }],
+  ["POST", "/delete-user", { token: "x" }],
+  ["POST", "/delete-user", { password: 1 }],
   ["GET", "/delete-user/callback?token=x"],
   ["POST", "/request-password-reset", { email }],
   ["POST", "/reset-password", { newPassword: password, token: "x" }],
@@ -84,6 +87,21 @@ for (const signedIn of [true, false]) {
       const kinds = (list) => list.map((item) => [Object.keys(item).sort(), item.providerId, item.scopes]);
       assert.deepEqual(kinds(answer.json), kinds(right.json), shown);
     }
+  }
+}
+
+// At last the account goes, on both sides alike: with the password, and without it in a fresh session.
+for (const body of [{ password }, {}]) {
+  const gone = [["POST", "/delete-user", body], ["GET", "/list-sessions"], ["POST", "/sign-in/email", { email, password }]];
+  const [theirs, ours] = await Promise.all(Object.values(servers).map((server) => answers(server, gone, true)));
+  assert.deepEqual(theirs.map(({ status }) => status), [200, 401, 401]);
+  assert.deepEqual(ours.map(({ status }) => status), [200, 401, 401], JSON.stringify(ours));
+  assert.deepEqual(ours[0].json, theirs[0].json);
+  for (const [origin, handle] of Object.values(servers)) {
+    const answer = await handle(new Request(`${origin}/api/auth/sign-up/email`, {
+      method: "POST", headers: { origin, "content-type": "application/json" }, body: JSON.stringify({ name: "Ada", email, password }),
+    }));
+    assert.equal(answer.status, 200, "the address is free");
   }
 }
 console.log("what is off is off as with Better Auth");
