@@ -208,7 +208,7 @@ fn may_be_tokens(headers: &[(String, String)], config: &Config) -> Vec<String> {
 }
 
 /// `text` without these tokens, and without anything else that has the form of a JWT.
-fn hidden(text: &str, tokens: &[String]) -> String {
+pub(crate) fn hidden(text: &str, tokens: &[String]) -> String {
     let mut text: Cow<'_, str> = text.into();
     for token in tokens.iter().filter(|token| !token.is_empty()) {
         if text.contains(token.as_str()) {

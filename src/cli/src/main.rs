@@ -10,9 +10,11 @@ mod covers;
 mod curl;
 mod explain;
 mod find;
+mod junit;
 mod load;
 mod output;
 mod place;
+mod policy_tests;
 mod source;
 mod tree;
 mod warnings;
@@ -26,6 +28,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand};
 use call::{Call, Credentials};
 use load::File;
 use output::Output;
+use policy_tests::Run;
 
 /// The most of standard input that is read for a token.
 const MAX_TOKEN_INPUT_BYTES: u64 = 64 * 1024;
@@ -56,6 +59,23 @@ enum Command {
     /// Shows the decision about one request step by step: its interpretations and their rules, the token, the verdict, and what
     /// the backend gets. It never shows a token.
     Explain(Explain),
+    /// Runs policy tests: requests, and what is expected of the gate.
+    Test {
+        /// The file with the configuration.
+        config: PathBuf,
+        /// The files with the tests.
+        #[arg(required = true, value_name = "TESTS")]
+        tests: Vec<PathBuf>,
+        /// Which configuration of the file, if it holds several: 1 is the first.
+        #[arg(long, value_name = "N")]
+        nth: Option<usize>,
+        /// Writes the results to this file as JUnit's XML.
+        #[arg(long, value_name = "FILE")]
+        junit: Option<PathBuf>,
+        /// Names the rules that no test reached.
+        #[arg(long)]
+        coverage: bool,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -137,6 +157,10 @@ fn main() -> ExitCode {
     let is_good = match Arguments::parse().command {
         Command::Check { files, deny_warnings } => Ok(check::command(&files, deny_warnings, &mut output)),
         Command::Explain(explain) => explain.run(&mut output).map(|()| true),
+        Command::Test { config, tests, nth, junit, coverage } => {
+            let run = Run { config: &config, nth, files: &tests, junit: junit.as_deref(), coverage };
+            policy_tests::command(&run, &mut output)
+        }
     };
     let is_good = is_good.unwrap_or_else(|error| {
         output.error(&error);
