@@ -18,6 +18,7 @@ COPY src/token/Cargo.toml src/token/
 COPY src/gate/Cargo.toml src/gate/
 COPY src/gate/config/Cargo.toml src/gate/config/
 COPY src/wasm/Cargo.toml src/wasm/
+COPY src/module/Cargo.toml src/module/
 COPY src/companion/Cargo.toml src/companion/
 COPY src/cli/Cargo.toml src/cli/
 COPY tests/Cargo.toml tests/
@@ -25,7 +26,7 @@ COPY xtask/Cargo.toml xtask/
 COPY xtask/empty-filter/Cargo.toml xtask/empty-filter/
 COPY xtask/floor-filter/Cargo.toml xtask/floor-filter/
 COPY xtask/alone/Cargo.toml xtask/alone/
-RUN for crate in src/token src/gate src/gate/config src/wasm src/companion src/cli tests xtask xtask/empty-filter xtask/floor-filter xtask/alone; do \
+RUN for crate in src/token src/gate src/gate/config src/wasm src/module src/companion src/cli tests xtask xtask/empty-filter xtask/floor-filter xtask/alone; do \
         mkdir -p "$crate/src" && echo '//! Stands in.' > "$crate/src/lib.rs"; \
     done \
     && for program in src/companion src/cli xtask; do printf '//! Stands in.\nfn main() {}\n' > "$program/src/main.rs"; done \

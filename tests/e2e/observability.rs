@@ -123,7 +123,10 @@ fn an_access_log_shows_who_called_and_why_not_and_never_a_token() {
     }
     let explained = envoy().log_lines("refused a token (bad_signature)");
     assert!(
-        !explained.is_empty() && explained.iter().all(|line| line.contains("[warning][wasm]")),
+        !explained.is_empty()
+            && explained
+                .iter()
+                .all(|line| line.contains("[warning][wasm]") || line.contains("[warning][dynamic_modules]")),
         "{explained:?}"
     );
     let log = envoy().log();

@@ -220,10 +220,14 @@ fn assert_refused(envoy: &Envoy, listener: &str, line_start: &str) -> Result<(),
             }
         }
     }
-    let marked = format!(" {listener} ");
+    // As Envoy marks the lines of a wasm plugin, and as the dynamic module marks its own.
+    let marks = [format!(" {listener} "), format!("(filter {listener})")];
     let expected = format!("configuration refused: {line_start}");
-    let lines: Vec<_> =
-        envoy.log_lines("configuration refused: ").into_iter().filter(|l| l.contains(&marked)).collect();
+    let lines: Vec<_> = envoy
+        .log_lines("configuration refused: ")
+        .into_iter()
+        .filter(|l| marks.iter().any(|mark| l.contains(mark)))
+        .collect();
     match lines.as_slice() {
         [] => Err(format!("{listener}: no line says why")),
         lines if lines.iter().all(|line| line.contains(&expected)) => Ok(()),

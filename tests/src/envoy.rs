@@ -17,6 +17,7 @@ use crate::backend::Backend;
 use crate::forge;
 use crate::listener::{Listener, Upstream, cluster};
 use crate::mesh;
+use crate::native;
 use crate::process::Guarded;
 
 /// How often Envoy is asked whether it serves, and how long apart.
@@ -33,6 +34,7 @@ pub struct Spec {
     discovered: bool,
     bootstrap: Option<Value>,
     wasm: Option<PathBuf>,
+    binary: Option<PathBuf>,
 }
 
 /// A running Envoy. It ends when this is dropped, or with the test process.
@@ -70,6 +72,7 @@ impl Spec {
             discovered: false,
             bootstrap: None,
             wasm: None,
+            binary: None,
         }
     }
 
@@ -113,6 +116,13 @@ impl Spec {
     #[must_use]
     pub fn discovered(mut self) -> Self {
         self.discovered = true;
+        self
+    }
+
+    /// The same with another Envoy.
+    #[must_use]
+    pub fn binary(mut self, binary: PathBuf) -> Self {
+        self.binary = Some(binary);
         self
     }
 
@@ -162,7 +172,7 @@ impl Spec {
         );
         let bootstrap = self.bootstrap(directory.path());
         fs::write(&config, bootstrap.to_string()).expect("the configuration is written");
-        let mut command = Command::new(envoy_binary());
+        let mut command = Command::new(self.binary.as_deref().unwrap_or_else(|| envoy_binary()));
         command.arg("-c").arg(&config).arg("--admin-address-path").arg(&address);
         command.args(["--concurrency", &self.concurrency.to_string()]);
         command.args(["--disable-hot-restart", "--log-level", "info", "--file-flush-interval-msec", "50"]);
@@ -192,6 +202,9 @@ impl Spec {
         };
         let mut listeners: Vec<Value> =
             self.listeners.iter().map(|listener| listener.to_envoy(&wasm, &self.vm_environment)).collect();
+        if native::is_module() {
+            self.environment.splice(..0, native::deliver(&mut listeners));
+        }
         if mesh::delivers() {
             // What the test itself put there counts.
             self.environment.splice(..0, mesh::deliver(&mut listeners, directory));

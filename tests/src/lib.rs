@@ -21,6 +21,7 @@ pub mod http2;
 mod listener;
 pub mod load;
 mod mesh;
+pub mod native;
 mod network;
 mod process;
 mod recorder;

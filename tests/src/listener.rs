@@ -1,6 +1,10 @@
 //! One of an Envoy's listeners, with or without the gate.
 
+use std::path::{Path, PathBuf};
+
 use serde_json::{Value, json};
+
+use crate::native;
 
 /// How the gate's configuration is written into Envoy's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -33,6 +37,8 @@ pub struct Listener {
     routes: Option<Value>,
     tls: Option<Value>,
     extra: Value,
+    /// The dynamic module that is the gate, however the tests run.
+    module: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone)]
@@ -63,6 +69,7 @@ impl Listener {
             routes: None,
             tls: None,
             extra: json!({}),
+            module: None,
         }
     }
 
@@ -97,6 +104,19 @@ impl Listener {
 
     fn with_gate(mut self, filter: &str, config: GateConfig, disabled: bool) -> Self {
         self.gates.push(Gate { filter: filter.to_owned(), config, disabled, failure_policy: None });
+        self
+    }
+
+    /// The same with the dynamic module in place of the wasm filter. Its secrets must be inline.
+    #[must_use]
+    pub fn module(self) -> Self {
+        self.module_at(native::module())
+    }
+
+    /// The same with this build of the dynamic module.
+    #[must_use]
+    pub fn module_at(mut self, module: &Path) -> Self {
+        self.module = Some(module.to_owned());
         self
     }
 
@@ -182,6 +202,11 @@ impl Listener {
         let cluster = cluster(self.upstream);
         let mut filters = self.before.clone();
         filters.extend(self.gates.iter().map(|gate| gate.to_envoy(&self.name, wasm, vm_environment)));
+        if let Some(module) = &self.module {
+            let mut gates = Value::Array(filters);
+            let _ = native::replace_all(&mut gates, module);
+            filters = gates.as_array().cloned().unwrap_or_default();
+        }
         filters.extend(self.after.clone());
         filters.push(json!({
             "name": "envoy.filters.http.router",

@@ -8,6 +8,7 @@ pub mod document;
 pub mod envoy;
 pub mod fuzz;
 pub mod measure;
+pub mod module;
 pub mod process;
 pub mod say;
 pub mod system;

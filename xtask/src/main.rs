@@ -43,6 +43,8 @@ enum Command {
     /// Measure what the documents say, and write it into them.
     #[command(subcommand)]
     Measure(xtask::measure::Measure),
+    /// Build the dynamic module, target/libjwt_gate.so, and print its path and size.
+    Module,
     /// Run every test; installs what they need. The last line counts them.
     Test {
         /// Only the tests through Envoy, and those on each supported version, 1.36 to 1.40.
@@ -73,6 +75,7 @@ fn main() -> ExitCode {
             xtask::fuzz::command(&xtask::fuzz::Options { seconds, companion }).map(done)
         }
         Command::Measure(measure) => xtask::measure::command(&measure).map(done),
+        Command::Module => xtask::module::command().map(done),
         Command::Test { matrix, arguments } => xtask::test::command(matrix, &arguments),
         Command::Wasm { std_from_source, by_crate } => {
             xtask::wasm::command(std_from_source, by_crate).map(done)

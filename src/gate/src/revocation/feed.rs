@@ -5,7 +5,7 @@ use jwt_gate_token::NumericDate;
 use crate::config::{ConfigError, Revocation};
 
 /// The companion's feed, as a configuration names it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Feed {
     /// Envoy's cluster for the companion.
     pub(super) cluster: String,

@@ -143,6 +143,14 @@ impl Follower {
         follower
     }
 
+    /// Whether both ask the same companion for the same list in the same way, so that one of them is enough.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.feed == other.feed
+            && self.when_stale == other.when_stale
+            && self.keyring.kids().eq(other.keyring.kids())
+    }
+
     /// The revocations, for workers to share.
     #[must_use]
     pub fn revocations(&self) -> &Arc<Revocations> {

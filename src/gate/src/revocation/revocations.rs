@@ -38,6 +38,11 @@ impl Revocations {
         u64::try_from(self.set.len()).unwrap_or(u64::MAX)
     }
 
+    /// Counts the list as too old, for a host that cannot follow the feed any more.
+    pub fn mark_stale(&self) {
+        self.set_fresh(false);
+    }
+
     pub(super) fn set_fresh(&self, is_fresh: bool) {
         self.is_fresh.store(is_fresh, Ordering::Release);
     }
