@@ -70,7 +70,15 @@ fn bearer(more: Value) -> String {
 }
 
 /// The parts of an answer that the gate or the backend decides about.
-fn comparable(answer: &Answer) -> (u16, Vec<(String, String)>, String, Vec<(String, String)>) {
+#[derive(Debug, PartialEq)]
+struct Comparable {
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: String,
+    trailers: Vec<(String, String)>,
+}
+
+fn comparable(answer: &Answer) -> Comparable {
     let text = |headers: &[(Vec<u8>, Vec<u8>)]| {
         let decided = headers.iter().map(|(name, value)| {
             (jwt_gate_tests::latin1(name).to_lowercase(), jwt_gate_tests::latin1(value))
@@ -90,7 +98,12 @@ fn comparable(answer: &Answer) -> (u16, Vec<(String, String)>, String, Vec<(Stri
         }
         None => answer.text(),
     };
-    (answer.status, text(&answer.headers), body, text(&answer.trailers))
+    Comparable {
+        status: answer.status,
+        headers: text(&answer.headers),
+        body,
+        trailers: text(&answer.trailers),
+    }
 }
 
 fn requests() -> impl Strategy<Value = Request> {

@@ -17,12 +17,22 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::workspace::Workspace;
-use crate::{envoy, say, wasm};
+use crate::{envoy, module, say, wasm};
 use show::Console;
 use stack::{Addresses, Programs, Stack};
 
 /// How often the programs are looked after while the demo serves.
 const LOOK_AFTER: Duration = Duration::from_secs(1);
+
+/// The form of the gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Host {
+    /// The proxy-wasm filter, in a sandbox.
+    #[default]
+    Wasm,
+    /// The dynamic module, in Envoy's own process.
+    Module,
+}
 
 /// How the demo is to run.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +41,8 @@ pub struct Options {
     pub port: u16,
     /// Whether to end after the walk.
     pub once: bool,
+    /// Which form of the gate runs in Envoy.
+    pub host: Host,
 }
 
 /// Builds and starts everything, walks, then serves until Ctrl-C or SIGTERM.
@@ -42,10 +54,13 @@ pub fn command(options: Options) -> Result<()> {
     check_port(options.port)?;
     let workspace = Workspace::locate()?;
     say::step("Building the gate, which runs in Envoy");
-    let wasm = wasm::build()?;
+    let gate = match options.host {
+        Host::Wasm => wasm::build()?,
+        Host::Module => module::build()?,
+    };
     say::step("Building the companion, which signs people in");
     let companion = workspace.companion()?;
-    let programs = Programs { wasm, companion, envoy: envoy::locate()? };
+    let programs = Programs { gate, host: options.host, companion, envoy: envoy::locate()? };
 
     let running = Running::default();
     running.end_on_signal()?;

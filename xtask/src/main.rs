@@ -24,6 +24,9 @@ enum Command {
         /// Where Envoy listens on 127.0.0.1; 0 for any free port.
         #[arg(long, value_name = "N", default_value_t = 8080)]
         port: u16,
+        /// The form of the gate: the wasm filter, or the dynamic module.
+        #[arg(long, value_enum, default_value_t)]
+        host: xtask::demo::Host,
     },
     /// Print the path of an Envoy: $ENVOY, else PATH, else the pinned wheel.
     Envoy {
@@ -69,7 +72,9 @@ fn main() -> ExitCode {
     let done = |()| ExitCode::SUCCESS;
     let result = match Arguments::parse().command {
         Command::Bench(options) => xtask::bench::command(&options).map(done),
-        Command::Demo { once, port } => xtask::demo::command(xtask::demo::Options { port, once }).map(done),
+        Command::Demo { once, port, host } => {
+            xtask::demo::command(xtask::demo::Options { port, once, host }).map(done)
+        }
         Command::Envoy { version } => xtask::envoy::command(version.as_deref()).map(done),
         Command::Fuzz { seconds, companion } => {
             xtask::fuzz::command(&xtask::fuzz::Options { seconds, companion }).map(done)

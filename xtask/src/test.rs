@@ -30,6 +30,9 @@ const NEEDS: &[system::Need] = &[
 const TEST: &[&str] = &["test", "--workspace", "--locked"];
 const END_TO_END: &[&str] = &["--test", "e2e"];
 
+/// What the dynamic module is tested by beside its own tests.
+const ON_BOTH_HOSTS: &[&str] = &["--test", "e2e", "--test", "boundary", "--test", "revocation"];
+
 /// Where this is set to something, the tests of the second way of delivery have a gate whose standard library was built
 /// from source (docs/building.md), so that both ways to build it are seen to work. Not with `--matrix`.
 const STD_FROM_SOURCE: &str = "JWT_GATE_STD_FROM_SOURCE";
@@ -44,7 +47,7 @@ struct Run {
     delivery: &'static str,
 }
 
-/// Runs all tests, and those through Envoy once more with the gate delivered as a mesh does; or, for the `matrix`, those
+/// Runs all tests, and those through Envoy twice more: with the gate delivered as a mesh does, and with the dynamic module; or, for the `matrix`, those
 /// through Envoy on each of its versions. `arguments` go to the test programs, as in `cargo test -- arguments`.
 ///
 /// The last lines name what was skipped and why, and the very last is `N passed, N failed, N skipped`.
@@ -68,6 +71,8 @@ pub fn command(matrix: bool, arguments: &[String]) -> Result<ExitCode> {
     };
     say::step("Building the gate, which runs in Envoy");
     let wasm = wasm::build()?;
+    say::step("Building the gate as a dynamic module");
+    let module = crate::module::build()?;
     say::step("Building the tests, and with them the companion");
     // Not by a build of its own, which would compile the dependencies once more with fewer features.
     if let Err(error) = command::run(cargo().current_dir(&workspace.root).args(TEST).arg("--no-run")) {
@@ -94,16 +99,22 @@ pub fn command(matrix: bool, arguments: &[String]) -> Result<ExitCode> {
         let envoy = envoy::locate()?;
         vec![
             Run { envoy: envoy.clone(), wasm: wasm.clone(), selected: &[], delivery: "" },
-            Run { envoy, wasm: from_source.unwrap_or(wasm), selected: END_TO_END, delivery: "mesh" },
+            Run {
+                envoy: envoy.clone(),
+                wasm: from_source.unwrap_or_else(|| wasm.clone()),
+                selected: END_TO_END,
+                delivery: "mesh",
+            },
+            Run { envoy, wasm, selected: ON_BOTH_HOSTS, delivery: "module" },
         ]
     };
 
     let mut tally = Tally::default();
     for Run { envoy, wasm, selected, delivery } in runs {
-        let how = if delivery.is_empty() {
-            String::new()
-        } else {
-            format!(", the gate delivered as a {delivery} does")
+        let how = match delivery {
+            "" => "",
+            "module" => ", and the dynamic module as the gate",
+            _ => ", the gate delivered as a mesh does",
         };
         say::step(&format!(
             "Running the tests on Envoy {}, {}, with {}{how}",
@@ -121,6 +132,7 @@ pub fn command(matrix: bool, arguments: &[String]) -> Result<ExitCode> {
             .args(arguments)
             .env("ENVOY", envoy)
             .env("JWT_GATE_WASM", &wasm)
+            .env("JWT_GATE_MODULE", &module)
             .env("JWT_GATE_AUTH", &companion)
             .env("JWT_GATE_DELIVERY", delivery)
             .env("JWT_GATE_SKIP_LOG", skip_log.path());

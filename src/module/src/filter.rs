@@ -11,6 +11,9 @@ use crate::config::Config;
 /// access logs are the same with both.
 const CODE_KEY: &str = "wasm.jwt_gate.code";
 
+/// The filter state in which access logs find the rules that decided.
+const RULE_KEY: &str = "wasm.jwt_gate.rule";
+
 /// The filter state in which access logs find `sub`.
 const SUBJECT_KEY: &str = "wasm.jwt_gate.subject";
 
@@ -39,13 +42,17 @@ impl Filter {
         #[cfg(feature = "test-panic")]
         panic_if_asked(&request);
         let is_grpc = request.is_grpc();
-        let Decision { mutations, verdict, cache, log: line } = self.config.decide(&request);
+        let Decision { mutations, verdict, deciders, cache, log: line } = self.config.decide(&request);
         // If one fails the others are still tried, so that as little as possible of a refused request reaches a log.
         let failed = mutations.iter().filter(|mutation| !apply(stream, mutation)).count();
         self.config.metrics().count_cache(stream, cache);
         self.config.metrics().show_pending(stream);
         if let Some(line) = line {
             log(LogLevel::Warn, &format!("jwt-gate: {line}"));
+        }
+        if self.config.policy().exports_decision() {
+            let names = self.config.policy().rule_names(&deciders);
+            stream.set_filter_state(RULE_KEY, names.as_bytes());
         }
         match verdict {
             Verdict::Allow(allowed) if failed == 0 => {

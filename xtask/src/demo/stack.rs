@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::Host;
 use super::http;
 use super::whoami::Whoami;
 use crate::process::Guarded;
@@ -23,7 +24,8 @@ const READINESS_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What is started.
 pub(super) struct Programs {
-    pub(super) wasm: PathBuf,
+    pub(super) gate: PathBuf,
+    pub(super) host: Host,
     pub(super) companion: PathBuf,
     pub(super) envoy: PathBuf,
 }
@@ -59,7 +61,8 @@ impl Stack {
             companion: auth.public,
             companion_private: auth.private,
             backend: backend.address(),
-            wasm: &programs.wasm,
+            gate: &programs.gate,
+            host: programs.host,
         };
         let (envoy, addresses) = start_envoy(&programs.envoy, &secret, &configuration, folder.path())?;
         Ok(Self { envoy, companion, _backend: backend, addresses, folder })
@@ -185,14 +188,15 @@ struct Substitutions<'demo> {
     companion: SocketAddr,
     companion_private: SocketAddr,
     backend: SocketAddr,
-    wasm: &'demo Path,
+    gate: &'demo Path,
+    host: Host,
 }
 
 impl Substitutions<'_> {
     fn apply(&self, template: &str) -> Result<String> {
         let at =
             |address: SocketAddr| format!("{{address: {}, port_value: {}}}", address.ip(), address.port());
-        let wasm = self.wasm.to_str().context("the target directory's path is not UTF-8")?;
+        let gate = self.gate.to_str().context("the target directory's path is not UTF-8")?;
         let substitutions = [
             ("{address: 0.0.0.0, port_value: 8080}", at(self.public)),
             ("{address: companion, port_value: 3000}", at(self.companion)),
@@ -200,7 +204,7 @@ impl Substitutions<'_> {
             ("{address: backend, port_value: 8000}", at(self.backend)),
             ("{address: 127.0.0.1, port_value: 9901}", at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))),
             // A JSON string is a YAML one too, whatever the path holds.
-            ("filename: /etc/envoy/jwt_gate.wasm}", format!("filename: {}}}", Value::from(wasm))),
+            ("filename: /etc/envoy/jwt_gate.wasm}", format!("filename: {}}}", Value::from(gate))),
         ];
         let mut text = template.to_owned();
         for (from, to) in substitutions {
@@ -209,8 +213,27 @@ impl Substitutions<'_> {
             }
             text = text.replace(from, &to);
         }
-        Ok(text)
+        match self.host {
+            Host::Wasm => Ok(text),
+            Host::Module => with_module(&text, gate).context("envoy/envoy.yaml should hold the wasm filter"),
+        }
     }
+}
+
+/// The same configuration with the dynamic module in place of the wasm filter (docs/deploy/module.md).
+fn with_module(text: &str, module: &str) -> Option<String> {
+    let (before, filter) = text.split_once(
+        "              \"@type\": type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm\n",
+    )?;
+    let (_, configuration) = filter.split_once("                configuration:\n")?;
+    let module = Value::from(module);
+    Some(format!(
+        r#"{before}              "@type": type.googleapis.com/envoy.extensions.filters.http.dynamic_modules.v3.DynamicModuleFilter
+              dynamic_module_config: {{module: {{local: {{filename: {module}}}}}, do_not_close: true, metrics_namespace: wasmcustom}}
+              filter_name: jwt_gate
+              filter_config:
+{configuration}"#
+    ))
 }
 
 fn log_path(folder: &Path, name: &str) -> PathBuf {
@@ -238,7 +261,8 @@ mod tests {
             companion: address(2),
             companion_private: address(3),
             backend: address(4),
-            wasm: Path::new("/tmp/a \"path\"/jwt_gate.wasm"),
+            gate: Path::new("/tmp/a \"path\"/jwt_gate.wasm"),
+            host: Host::Wasm,
         };
         let text = substitutions.apply(include_str!("../../../envoy/envoy.yaml")).unwrap();
         for expected in [
@@ -250,6 +274,11 @@ mod tests {
         ] {
             assert!(text.contains(expected), "{expected}");
         }
+        let module =
+            Substitutions { host: Host::Module, gate: Path::new("/tmp/libjwt_gate.so"), ..substitutions };
+        let text = module.apply(include_str!("../../../envoy/envoy.yaml")).unwrap();
+        assert!(text.contains(r#"filename: "/tmp/libjwt_gate.so""#) && !text.contains("wasm.v3.Wasm"));
+        assert!(text.contains("{header_name: x-user-id"), "the gate's own configuration stays");
     }
 
     #[test]
