@@ -13,8 +13,9 @@ use crate::metrics::Metrics;
 /// How soon after its start a feed is first asked. Envoy's clusters are not up any earlier.
 const FIRST_CALL: Duration = Duration::from_millis(20);
 
-/// How long Envoy's main thread may leave the feed alone until nobody relies on its list.
-const MAX_SILENCE: Duration = Duration::from_secs(30);
+/// How long Envoy's main thread may leave the feed alone until nobody relies on its list: half a minute more than the longest
+/// interval that can be configured.
+const MAX_SILENCE_MS: u64 = 90_000;
 
 static FEEDS: Mutex<Vec<Weak<Feed>>> = Mutex::new(Vec::new());
 
@@ -163,8 +164,7 @@ impl Feed {
     /// Distrusts the list if the thread that wakes Envoy's main thread, or that thread itself, does not run any more.
     pub(crate) fn check_alive(&self) {
         let silence = instant_ms().saturating_sub(self.last_tick_ms.load(Ordering::Acquire));
-        let interval_ms = 60_000; // the longest that can be configured
-        if Duration::from_millis(silence) > MAX_SILENCE + Duration::from_millis(interval_ms) {
+        if silence > MAX_SILENCE_MS {
             self.revocations.mark_stale();
         }
     }

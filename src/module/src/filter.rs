@@ -141,7 +141,6 @@ impl Filter {
 }
 
 #[cfg(feature = "test-panic")]
-#[expect(clippy::panic, reason = "the feature is for tests")]
 fn panic_if_asked(request: &Request<'_>) {
     assert!(request.first("x-jwt-gate-test-panic").is_none(), "a test asked for a panic");
 }
