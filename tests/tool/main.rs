@@ -1,6 +1,8 @@
 //! The tool beside the gate in a real Envoy: the same configuration, the same requests, the same answers. `jwt-gate explain`
 //! must say what Envoy then does: whether the backend is reached, with which headers, by which rule, or what the client is told.
 
+mod dialect;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;

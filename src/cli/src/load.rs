@@ -45,6 +45,7 @@ impl File {
                     title: format!("the file {}", error.message),
                     place: Some((error.place, String::new())),
                     context: None,
+                    hidden: None,
                     help: None,
                 };
                 return Err(source.picture(&diagnostic, false));
@@ -90,6 +91,7 @@ impl File {
                 title: error.message,
                 place: Some((error.place, String::new())),
                 context: None,
+                hidden: None,
                 help: None,
             })
         })?;
@@ -99,15 +101,17 @@ impl File {
     fn diagnostic(&self, found: &Found, error: &ConfigError) -> Diagnostic {
         let place = locate(&found.root, error.field(), &self.source.text);
         let about_name = ["unknown field", "is a field of jwt_authn"];
-        let shown = match place.key {
-            Some(key) if about_name.iter().any(|start| error.message().starts_with(start)) => key,
-            _ => place.value,
+        let is_unknown = about_name.iter().any(|start| error.message().starts_with(start));
+        let (shown, hidden) = match place.key {
+            Some(key) if is_unknown => (key, Some(place.node)),
+            _ => (place.value, None),
         };
         Diagnostic {
             severity: Severity::Error,
             title: error.to_string(),
             place: Some((shown, error.message().split(';').next().unwrap_or_default().to_owned())),
             context: None,
+            hidden,
             help: None,
         }
     }

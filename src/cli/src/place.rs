@@ -9,8 +9,10 @@ use crate::tree::Node;
 pub(crate) struct FieldPlace {
     /// Its name, where it is a member of a mapping.
     pub(crate) key: Option<Range<usize>>,
-    /// Its value.
+    /// Its value, or what to show of it.
     pub(crate) value: Range<usize>,
+    /// All of its value.
+    pub(crate) node: Range<usize>,
 }
 
 /// The place of `field` in `root`, or of the part of it that is there.
@@ -41,7 +43,7 @@ pub(crate) fn locate(root: &Node, field: &str, text: &str) -> FieldPlace {
     // Of a list or a mapping that goes over several lines its name says more than its first line.
     let is_long = text.get(node.place.clone()).is_some_and(|shown| shown.trim_end().contains('\n'));
     let value = key.clone().filter(|_| is_long && node.text().is_none());
-    FieldPlace { value: value.unwrap_or_else(|| node.shown_place(text)), key }
+    FieldPlace { value: value.unwrap_or_else(|| node.shown_place(text)), node: node.place.clone(), key }
 }
 
 #[cfg(test)]
@@ -54,7 +56,7 @@ mod tests {
         let text = "providers:\n  my.app:\n    secrets: [{env: A}, {env: B}]\n    issuer: i\n  my: {x: 1}\nrules:\n- match:\n    path: /a\n";
         let root = tree::parse(text).unwrap().remove(0);
         let shown = |field: &str| {
-            let FieldPlace { key, value } = locate(&root, field, text);
+            let FieldPlace { key, value, .. } = locate(&root, field, text);
             (key.map_or("", |key| &text[key]), &text[value])
         };
         assert_eq!(shown("providers.my.app.secrets[1].env"), ("env", "B"));

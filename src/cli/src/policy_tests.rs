@@ -1,6 +1,7 @@
 //! `jwt-gate test`: policy tests, which are requests and what is expected of the gate.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -141,14 +142,11 @@ fn annotation(outcome: &Outcome) -> String {
 
 /// Runs the tests of one file, and adds the rules that they reach.
 fn suite(path: &Path, gate: &Gate, reached: &mut BTreeSet<String>) -> Result<Vec<Outcome>, String> {
-    let source = Source::read(path)?;
-    let wrong = |message: String, place: std::ops::Range<usize>| {
-        let place = Some((place, String::new()));
-        let diagnostic =
-            Diagnostic { severity: Severity::Error, title: message, place, context: None, help: None };
-        source.picture(&diagnostic, false)
-    };
-    let documents = tree::parse(&source.text).map_err(|error| wrong(error.message, error.place))?;
+    let mut source = Source::read(path)?;
+    let documents =
+        tree::parse(&source.text).map_err(|error| wrong_in(&source, error.message, error.place))?;
+    source.hide_long_words();
+    let wrong = |message: String, place: Range<usize>| wrong_in(&source, message, place);
     let [root] = documents.as_slice() else {
         return Err(format!("{} must hold one YAML document with `tests`", source.name));
     };
@@ -173,6 +171,15 @@ fn suite(path: &Path, gate: &Gate, reached: &mut BTreeSet<String>) -> Result<Vec
         outcomes.push(Outcome { name: test.name, file: source.name.clone(), line, failures });
     }
     Ok(outcomes)
+}
+
+/// A mistake in a file of tests.
+fn wrong_in(source: &Source, title: String, place: Range<usize>) -> String {
+    let place = Some((place, String::new()));
+    source.picture(
+        &Diagnostic { severity: Severity::Error, title, place, context: None, hidden: None, help: None },
+        false,
+    )
 }
 
 /// What of `test` is not as expected.

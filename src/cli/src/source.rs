@@ -43,6 +43,8 @@ pub(crate) struct Diagnostic {
     pub(crate) place: Option<(Range<usize>, String)>,
     /// A second place.
     pub(crate) context: Option<(Range<usize>, String)>,
+    /// A place whose text is not shown: nobody knows what an unknown field holds.
+    pub(crate) hidden: Option<Range<usize>>,
     pub(crate) help: Option<String>,
 }
 
@@ -58,7 +60,22 @@ impl Source {
         let bytes = read().map_err(|error| format!("cannot read {name}: {error}"))?;
         let text = String::from_utf8(bytes).map_err(|_| format!("{name} is not UTF-8"))?;
         let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
-        Ok(Self { shown: masked_words(&text), name, text })
+        Ok(Self { shown: keys_alone(&text), name, text })
+    }
+
+    /// Shows the file as it is, except for long words: a file of tests may hold tokens.
+    pub(crate) fn hide_long_words(&mut self) {
+        let mut shown = String::with_capacity(self.text.len());
+        for word in self.text.split_inclusive(char::is_whitespace) {
+            let bare = word.trim_end();
+            if bare.len() >= MIN_SECRET_BYTES {
+                shown.extend(std::iter::repeat_n('*', bare.len()));
+                shown.push_str(word.get(bare.len()..).unwrap_or_default());
+            } else {
+                shown.push_str(word);
+            }
+        }
+        self.shown = shown;
     }
 
     /// Shows the file as it is, except for the secrets of the configurations in it.
@@ -66,12 +83,16 @@ impl Source {
         let mut shown = self.text.clone().into_bytes();
         for root in roots {
             root.visit(&mut |node| {
-                for entry in node.entries().iter().filter(|e| ["secrets", "local_jwks"].contains(&&*e.key)) {
+                for entry in node.entries().iter().filter(|entry| may_hold_a_secret(&entry.key)) {
                     hide(&entry.value, &mut shown);
+                    // `{inline:text}`, without a space, is one key.
+                    if entry.key.contains(':') {
+                        stars(&mut shown, &entry.key_place);
+                    }
                 }
             });
         }
-        self.shown = String::from_utf8(shown).unwrap_or_else(|_| masked_words(&self.text));
+        self.shown = String::from_utf8(shown).unwrap_or_else(|_| keys_alone(&self.text));
     }
 
     /// Line and column, from 1.
@@ -92,7 +113,10 @@ impl Source {
         let mut group = level.primary_title(title);
         let places =
             [(&diagnostic.place, AnnotationKind::Primary), (&diagnostic.context, AnnotationKind::Context)];
-        let mut snippet = Snippet::source(self.shown.as_str()).path(self.name.as_str());
+        let mut shown = self.shown.clone().into_bytes();
+        diagnostic.hidden.iter().for_each(|place| stars(&mut shown, place));
+        let shown = String::from_utf8(shown).unwrap_or_default();
+        let mut snippet = Snippet::source(shown.as_str()).path(self.name.as_str());
         for (place, kind) in places {
             if let Some((place, label)) = place {
                 let label = annotate_snippets::normalize_untrusted_str(label);
@@ -121,8 +145,7 @@ fn hide(node: &Node, shown: &mut [u8]) {
         Kind::List(items) => items.iter().for_each(|item| hide(item, shown)),
         Kind::Mapping(entries) => {
             for entry in entries {
-                // `{inline:text}`, without a space, is one key.
-                if entry.key.len() >= MIN_SECRET_BYTES {
+                if entry.key.len() >= MIN_SECRET_BYTES || entry.key.contains(':') {
                     stars(shown, &entry.key_place);
                 }
                 if !PUBLIC_FIELDS.contains(&entry.key.as_str()) {
@@ -141,23 +164,43 @@ fn stars(shown: &mut [u8], place: &Range<usize>) {
     }
 }
 
-/// `text` without long words, for a file of which nobody knows where its secrets are.
-fn masked_words(text: &str) -> String {
+/// Whether what is called `key` may be a secret, also where it stands in a wrong place or its name has a mistake in it.
+fn may_hold_a_secret(key: &str) -> bool {
+    let key = key.to_lowercase();
+    key == "k" || ["secret", "inline", "jwk", "token"].iter().any(|part| key.contains(part))
+}
+
+/// `text` with nothing but the keys at the beginnings of its lines, for a file of which nobody knows where its secrets are.
+fn keys_alone(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for line in text.split_inclusive('\n') {
-        let is_suspect =
-            ["inline", "secret", "\"k\"", "k:"].iter().any(|word| line.to_lowercase().contains(word));
-        let mut is_first = true;
-        for word in line.split_inclusive(|letter: char| letter.is_whitespace()) {
-            let bare = word.trim_end();
-            if bare.len() >= MIN_SECRET_BYTES || (is_suspect && !is_first) {
-                shown.extend(std::iter::repeat_n('*', bare.len()));
-                shown.push_str(word.get(bare.len()..).unwrap_or_default());
+        let is_key = |key: &str| {
+            let key = key.trim_start_matches(|letter: char| letter == '-' || letter.is_whitespace());
+            let mut letters = key.chars();
+            key.len() < MIN_SECRET_BYTES && letters.all(|letter| letter.is_ascii_lowercase() || letter == '_')
+        };
+        let key = line.split_once(": ").map_or("", |(key, _)| if is_key(key) { key } else { "" });
+        shown.push_str(key);
+        for letter in line.get(key.len()..).unwrap_or_default().chars() {
+            if letter.is_alphanumeric() || !letter.is_ascii() {
+                shown.extend(std::iter::repeat_n('*', letter.len_utf8()));
             } else {
-                shown.push_str(word);
+                shown.push(letter);
             }
-            is_first &= bare.is_empty();
         }
     }
     shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_file_that_cannot_be_read_the_keys_alone_are_shown() {
+        let text = "providers:\n  - inline: 'hüsh'\n    hush-hush\n{inline: hush}\n";
+        let shown = keys_alone(text);
+        assert_eq!(shown, "*********:\n  - inline: '*****'\n    ****-****\n{******: ****}\n");
+        assert_eq!(shown.len(), text.len());
+    }
 }

@@ -47,6 +47,7 @@ impl Warnings<'_> {
             title: title.to_owned(),
             place: Some(place(field)),
             context: other.map(place),
+            hidden: None,
             help: Some(help.to_owned()),
         });
     }
