@@ -233,6 +233,9 @@ fn parts(
     let empty = empty::build(workspace)?;
     let built = |variable| env::var_os(variable).map(PathBuf::from);
     let gate = built("JWT_GATE_WASM").map_or_else(wasm::build, Ok)?;
+    let module = contenders
+        .contains(&Contender::Module)
+        .then(|| built("JWT_GATE_MODULE").map_or_else(crate::module::build, Ok));
     let companion = (services && contenders.contains(&Contender::ExtAuthz)).then(|| {
         say::step("Building the companion, optimised");
         built("JWT_GATE_AUTH").map_or_else(|| workspace.released("jwt-gate-auth", "jwt-gate-auth"), Ok)
@@ -242,6 +245,7 @@ fn parts(
         envoy: envoy::locate()?,
         modules: Modules {
             gate,
+            module: module.transpose()?,
             other_build,
             empty: empty.trimmed,
             untrimmed: empty.untrimmed,

@@ -27,6 +27,8 @@ pub(super) enum Contender {
     FloorHmac,
     /// jwt-gate.
     Gate,
+    /// jwt-gate as a dynamic module.
+    Module,
     /// Another build of it, where `--beside` names one.
     #[value(skip)]
     OtherBuild,
@@ -52,6 +54,7 @@ impl Contender {
             Self::Floor => "floor",
             Self::FloorHmac => "floor-hmac",
             Self::Gate => "gate",
+            Self::Module => "module",
             Self::OtherBuild => "other-build",
             Self::ExtAuthz => "ext_authz",
             Self::FastapiPlain => "fastapi-plain",
@@ -71,6 +74,7 @@ impl Contender {
             Self::Floor => "its hostcalls alone",
             Self::FloorHmac => "the same and HMAC",
             Self::Gate => "jwt-gate",
+            Self::Module => "jwt-gate, module",
             Self::OtherBuild => "the other build",
             Self::ExtAuthz => "ext_authz, companion",
             Self::FastapiPlain => "FastAPI, no check",
@@ -100,7 +104,7 @@ impl Contender {
 
     /// Whether it remembers tokens.
     pub(super) fn remembers(self) -> bool {
-        matches!(self, Self::JwtAuthnCache | Self::Gate | Self::OtherBuild)
+        matches!(self, Self::JwtAuthnCache | Self::Gate | Self::Module | Self::OtherBuild)
     }
 
     /// Whether it verifies tokens.
@@ -110,7 +114,7 @@ impl Contender {
 
     /// Whether the route sees the caller's identity in headers, and no token.
     pub(super) fn injects_identity(self) -> bool {
-        matches!(self, Self::JwtAuthn | Self::JwtAuthnCache | Self::Gate | Self::OtherBuild)
+        matches!(self, Self::JwtAuthn | Self::JwtAuthnCache | Self::Gate | Self::Module | Self::OtherBuild)
     }
 
     /// Whether it is measured under this workload: where it would do nothing else than under another one that
@@ -118,7 +122,7 @@ impl Contender {
     pub(super) fn takes_part(self, workload: Workload) -> bool {
         use Workload::{Claims, Cookie, Fresh, Public, Seen};
         match self {
-            Self::None | Self::JwtAuthn | Self::Gate | Self::OtherBuild => true,
+            Self::None | Self::JwtAuthn | Self::Gate | Self::Module | Self::OtherBuild => true,
             Self::JwtAuthnCache => matches!(workload, Seen | Fresh | Cookie | Claims),
             Self::Lua | Self::Empty => matches!(workload, Seen | Public),
             Self::EmptyUntrimmed => workload == Public,

@@ -12,6 +12,8 @@ use super::workload::{COOKIE, Listener, PUBLIC_PATH};
 #[derive(Debug, Clone)]
 pub(super) struct Modules {
     pub(super) gate: PathBuf,
+    /// The dynamic module, where it takes part.
+    pub(super) module: Option<PathBuf>,
     pub(super) other_build: Option<PathBuf>,
     pub(super) empty: PathBuf,
     pub(super) untrimmed: PathBuf,
@@ -36,6 +38,10 @@ pub(super) fn filters(contender: Contender, listener: Listener, modules: &Module
         }
         Contender::FloorHmac => vec![wasm("hmac", "bench", &modules.floor, &json!({"does": "hmac"}))],
         Contender::Gate => vec![wasm(listener.name(), "bench", &modules.gate, &gate(listener))],
+        Contender::Module => {
+            let built = modules.module.iter();
+            built.map(|library| module(listener.name(), library, &gate(listener))).collect()
+        }
         Contender::OtherBuild => {
             let other = modules.other_build.iter();
             other.map(|module| wasm(listener.name(), "bench", module, &gate(listener))).collect()
@@ -88,6 +94,23 @@ fn gate(listener: Listener) -> Value {
         "rules": [{"match": {"path": PUBLIC_PATH}}],
         "default": "require",
         "cache": {"max_entries": CACHE_ENTRIES},
+    })
+}
+
+/// A dynamic module, with the counters' names of the wasm filter.
+fn module(name: &str, library: &Path, configuration: &Value) -> Value {
+    json!({
+        "name": name,
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.dynamic_modules.v3.DynamicModuleFilter",
+            "dynamic_module_config": {
+                "module": {"local": {"filename": library}},
+                "do_not_close": true,
+                "metrics_namespace": "wasmcustom",
+            },
+            "filter_name": name,
+            "filter_config": {"@type": "type.googleapis.com/google.protobuf.Struct", "value": configuration},
+        },
     })
 }
 

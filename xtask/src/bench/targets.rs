@@ -29,8 +29,16 @@ const fn at_most(bound: f64, workload: Workload, other: Contender) -> Target {
     Target { workload, one: Contender::Gate, other, bound: Bound::AtMost(bound) }
 }
 
+const fn of_module(bound: f64, workload: Workload, other: Contender) -> Target {
+    Target { workload, one: Contender::Module, other, bound: Bound::AtMost(bound) }
+}
+
 /// The targets that are ratios of the cost of a request.
-const TARGETS: [Target; 7] = [
+const TARGETS: [Target; 11] = [
+    of_module(0.25, Workload::Fresh, Contender::JwtAuthn),
+    of_module(0.8, Workload::Seen, Contender::JwtAuthnCache),
+    of_module(1.2, Workload::None, Contender::JwtAuthn),
+    of_module(0.5, Workload::Public, Contender::Gate),
     at_most(0.6, Workload::Fresh, Contender::JwtAuthn),
     at_most(1.0, Workload::Seen, Contender::JwtAuthnCache),
     at_most(1.1, Workload::Public, Contender::Empty),
@@ -48,6 +56,10 @@ const TARGETS: [Target; 7] = [
 impl Target {
     /// The ratio were the gate as cheap as its hostcalls, and HMAC where there is no way around it.
     fn floor(&self, measured: &Measured) -> Option<Estimate> {
+        // The floor is a wasm filter's.
+        if self.one == Contender::Module {
+            return None;
+        }
         let floor = |contender| match (contender, self.workload) {
             (Contender::Gate, Workload::Fresh) => Contender::FloorHmac,
             (Contender::Gate, _) => Contender::Floor,
