@@ -7,14 +7,13 @@ use jwt_gate_token::{Refusal, VerifiedClaims};
 use crate::clock::Clock;
 use crate::email::Email;
 use crate::error::AccountError;
+use crate::events::{Concerned, Event};
 use crate::id;
 use crate::password::{NewPassword, PasswordPool, Verdict};
 use crate::profile::{Image, Name};
 use crate::session::{Client, TokenMaker};
 use crate::settings::SignUpMode;
-use crate::store::{
-    Begun, Change, NewUser, Reason, RevokeUser, Session, Store, StoreError, TokenOwner, User,
-};
+use crate::store::{Begun, Change, NewUser, Reason, RevokeUser, Session, Store, TokenOwner, User};
 use crate::throttle::{Attempt, Throttle};
 
 /// The end of the year 9999. The revocation of a token that expires later is forgotten then.
@@ -47,6 +46,18 @@ pub struct SignedIn {
     pub token: String,
 }
 
+impl SignedIn {
+    fn concerned<E>(signed_in: &Result<Self, E>) -> Concerned<'_> {
+        signed_in.as_ref().map_or_else(
+            |_| Concerned::default(),
+            |signed_in| Concerned {
+                user_id: Some(&signed_in.user.id),
+                session_id: Some(&signed_in.session.id),
+            },
+        )
+    }
+}
+
 /// An account to be made.
 #[derive(Debug)]
 pub struct SignUp {
@@ -73,6 +84,12 @@ impl Accounts {
     /// # Errors
     /// [`AccountError::SignUpClosed`], [`AccountError::EmailTaken`], [`AccountError::Throttled`], or a server fault.
     pub async fn sign_up(&self, sign_up: SignUp, client: &Client) -> Result<SignedIn, AccountError> {
+        let signed_up = self.sign_up_unrecorded(sign_up, client).await;
+        Event::SignUp.record(&signed_up, SignedIn::concerned(&signed_up), client);
+        signed_up
+    }
+
+    async fn sign_up_unrecorded(&self, sign_up: SignUp, client: &Client) -> Result<SignedIn, AccountError> {
         if self.sign_up == SignUpMode::Closed {
             return Err(AccountError::SignUpClosed);
         }
@@ -114,9 +131,18 @@ impl Accounts {
     ) -> Result<SignedIn, AccountError> {
         let parsed = Email::parse(email).ok();
         let account = parsed.as_ref().map_or(email, Email::as_str);
-        let attempt = self.admit(account, client)?;
-        let signed_in = self.sign_in_admitted(parsed.as_ref(), password, client).await;
-        self.settle(&attempt, &signed_in);
+        let mut user_id = None;
+        let signed_in = match self.admit(account, client) {
+            Ok(attempt) => {
+                let signed_in = self.sign_in_admitted(parsed.as_ref(), password, client, &mut user_id).await;
+                self.settle(&attempt, &signed_in);
+                signed_in
+            }
+            Err(throttled) => Err(throttled),
+        };
+        let concerned = SignedIn::concerned(&signed_in);
+        let concerned = Concerned { user_id: user_id.as_deref().or(concerned.user_id), ..concerned };
+        Event::SignIn.record(&signed_in, concerned, client);
         signed_in
     }
 
@@ -125,12 +151,14 @@ impl Accounts {
         email: Option<&Email>,
         password: &str,
         client: &Client,
+        user_id: &mut Option<String>,
     ) -> Result<SignedIn, AccountError> {
         for _ in 0..ATTEMPTS {
             let user = match email {
                 Some(email) => self.store.user_by_email(email).await?,
                 None => None,
             };
+            *user_id = user.as_ref().map(|user| user.id.clone());
             let stored = user.as_ref().map(|user| user.password_hash.clone());
             let verdict = self.passwords.verify(password.to_owned(), stored).await?;
             let known = user.filter(|_| verdict != Verdict::Wrong);
@@ -250,7 +278,14 @@ impl Accounts {
     ///
     /// # Errors
     /// [`AccountError::TokenWithoutId`], or a server fault.
-    pub async fn revoke(&self, claims: &VerifiedClaims) -> Result<(), AccountError> {
+    pub async fn revoke(&self, claims: &VerifiedClaims, client: &Client) -> Result<(), AccountError> {
+        let revoked = self.revoke_token(claims).await;
+        let concerned = Concerned { user_id: claims.subject(), session_id: claims.id() };
+        Event::SignOut.record(&revoked, concerned, client);
+        revoked
+    }
+
+    async fn revoke_token(&self, claims: &VerifiedClaims) -> Result<(), AccountError> {
         let jti = claims.id().ok_or(AccountError::TokenWithoutId)?;
         #[expect(clippy::cast_possible_truncation, reason = "`as` saturates")]
         let expires_at_seconds =
@@ -259,13 +294,44 @@ impl Accounts {
         Ok(())
     }
 
+    /// Ends a session.
+    ///
+    /// # Errors
+    /// A server fault.
+    pub async fn end_session(&self, session: &Session, client: &Client) -> Result<(), AccountError> {
+        let ended = self.store.revoke_tokens(&[(&session.id, session.expires_at / 1000)]).await;
+        let ended = ended.map_err(AccountError::from);
+        let concerned = Concerned { user_id: Some(&session.user_id), session_id: Some(&session.id) };
+        Event::SignOut.record(&ended, concerned, client);
+        ended
+    }
+
+    /// Ends every session of a user but one.
+    ///
+    /// # Errors
+    /// A server fault.
+    pub async fn end_other_sessions(
+        &self,
+        user_id: &str,
+        kept: &str,
+        client: &Client,
+    ) -> Result<(), AccountError> {
+        let ended = self.store.revoke_other_sessions(user_id, kept).await.map_err(AccountError::from);
+        let concerned = Concerned { user_id: Some(user_id), session_id: Some(kept) };
+        Event::SignOutElsewhere.record(&ended, concerned, client);
+        ended
+    }
+
     /// Revokes every token that a user was issued so far.
     ///
     /// # Errors
-    /// [`StoreError`].
-    pub async fn revoke_everything(&self, user_id: &str) -> Result<(), StoreError> {
-        self.store.revoke_user(RevokeUser { user_id, change: Change::Nothing }).await?;
-        Ok(())
+    /// A server fault.
+    pub async fn revoke_everything(&self, user_id: &str, client: &Client) -> Result<(), AccountError> {
+        let revoke = RevokeUser { user_id, change: Change::Nothing };
+        let revoked = self.store.revoke_user(revoke).await.map(|_| ()).map_err(AccountError::from);
+        let concerned = Concerned { user_id: Some(user_id), session_id: None };
+        Event::SignOutEverywhere.record(&revoked, concerned, client);
+        revoked
     }
 
     /// Changes a password and ends every session. The account as it is afterwards.
@@ -273,6 +339,20 @@ impl Accounts {
     /// # Errors
     /// [`AccountError::InvalidCredentials`] if `current` is not the password, [`AccountError::Throttled`], or a server fault.
     pub async fn change_password_everywhere(
+        &self,
+        user: User,
+        current: &str,
+        new: NewPassword,
+        client: &Client,
+    ) -> Result<User, AccountError> {
+        let user_id = user.id.clone();
+        let changed = self.change_password_and_revoke(user, current, new, client).await;
+        let concerned = Concerned { user_id: Some(&user_id), session_id: None };
+        Event::ChangePassword.record(&changed, concerned, client);
+        changed
+    }
+
+    async fn change_password_and_revoke(
         &self,
         mut user: User,
         current: &str,
@@ -299,6 +379,19 @@ impl Accounts {
         new: NewPassword,
         client: &Client,
     ) -> Result<(), AccountError> {
+        let changed = self.change_password_only(user, current, new, client).await;
+        let concerned = Concerned { user_id: Some(&user.id), session_id: None };
+        Event::ChangePassword.record(&changed, concerned, client);
+        changed
+    }
+
+    async fn change_password_only(
+        &self,
+        user: &User,
+        current: &str,
+        new: NewPassword,
+        client: &Client,
+    ) -> Result<(), AccountError> {
         let hash = self.check_and_hash(user, current, new, client).await?;
         let changed = self.store.replace_hash(&user.id, &user.password_hash, &hash, Reason::Chosen).await?;
         if changed { Ok(()) } else { Err(AccountError::InvalidCredentials) }
@@ -310,6 +403,18 @@ impl Accounts {
     /// # Errors
     /// [`AccountError::InvalidCredentials`] if `password` is not the account's, [`AccountError::Throttled`], or a server fault.
     pub async fn delete(
+        &self,
+        user: &User,
+        password: Option<&str>,
+        client: &Client,
+    ) -> Result<(), AccountError> {
+        let deleted = self.check_and_delete(user, password, client).await;
+        let concerned = Concerned { user_id: Some(&user.id), session_id: None };
+        Event::Delete.record(&deleted, concerned, client);
+        deleted
+    }
+
+    async fn check_and_delete(
         &self,
         user: &User,
         password: Option<&str>,

@@ -40,6 +40,23 @@ pub enum AccountError {
 }
 
 impl AccountError {
+    /// A stable code: of answers, log lines and metrics.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::SignUpClosed => "sign_up_closed",
+            Self::EmailTaken => "email_taken",
+            Self::InvalidCredentials => "invalid_credentials",
+            Self::Disabled => "account_disabled",
+            Self::Token(refusal) => refusal.code(),
+            Self::TokenWithoutId => "token_without_jti",
+            Self::Throttled(_) => "too_many_attempts",
+            Self::Overloaded => "overloaded",
+            Self::ClockAhead { .. } => "clock_ahead",
+            Self::Store(_) => "store_unavailable",
+            Self::Internal(_) => "internal",
+        }
+    }
+
     /// Whether the fault is on the server's side, so that it must not count against the client.
     pub fn is_server_fault(&self) -> bool {
         match self {

@@ -22,6 +22,7 @@ pub mod cli;
 pub mod clock;
 pub mod email;
 pub mod error;
+pub mod events;
 pub mod http;
 pub mod id;
 pub mod origin_pattern;

@@ -10,6 +10,7 @@ use super::password_input::read_new_password;
 use crate::claims::OwnClaims;
 use crate::clock;
 use crate::email::Email;
+use crate::events::Event;
 use crate::id;
 use crate::password::StoredHash;
 use crate::profile::Name;
@@ -113,6 +114,10 @@ struct ImportLine {
 }
 
 pub(super) fn run(command: UsersCommand) -> Done {
+    // What is done to accounts is a line on stderr, as it is one in the log of `serve`.
+    let filter = format!("warn,{}=info", crate::events::TARGET);
+    let lines = tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::new(filter));
+    lines.with_writer(std::io::stderr).with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -184,6 +189,7 @@ impl Create {
         let store = open_or_make(&self.store).await?;
         match insert(&store, &self.email, self.name, hash).await? {
             Some(user) => {
+                Event::SignUp.record_command(&user.id);
                 println!("{}", user.id);
                 Ok(())
             }
@@ -217,7 +223,10 @@ impl One {
 
     async fn enable(self) -> Result<(), String> {
         let (store, user) = self.find().await?;
-        store.enable(&user.id).await.map(|_| ()).map_err(|error| error.to_string())
+        if store.enable(&user.id).await.map_err(|error| error.to_string())? {
+            Event::Enable.record_command(&user.id);
+        }
+        Ok(())
     }
 
     async fn repair(self) -> Result<(), String> {
@@ -263,7 +272,17 @@ impl One {
 async fn revoke(store: &Store, user: &User, change: Change<'_>) -> Result<(), String> {
     let revoked = store.revoke_user(RevokeUser { user_id: &user.id, change }).await;
     match revoked.map_err(|error| error.to_string())? {
-        Some(_) => Ok(()),
+        Some(_) => {
+            match change {
+                Change::Nothing => Event::SignOutEverywhere,
+                Change::Password { .. } | Change::SetPassword { .. } => Event::ChangePassword,
+                Change::Disable => Event::Disable,
+                Change::Claims(_) => Event::SetClaims,
+                Change::Delete { .. } => Event::Delete,
+            }
+            .record_command(&user.id);
+            Ok(())
+        }
         None => Err(format!("the account {} is gone", user.id)),
     }
 }

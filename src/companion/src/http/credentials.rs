@@ -113,7 +113,7 @@ impl App {
     /// # Errors
     /// 401 if a token cannot be ended: a lone bearer token that is not good, two different cookies, or a key that is unknown
     /// here but may be known elsewhere. 403, 422, 503.
-    pub async fn sign_out(&self, headers: &HeaderMap) -> Result<(), Problem> {
+    pub async fn sign_out(&self, headers: &HeaderMap, client: &Client) -> Result<(), Problem> {
         let credentials = Credentials::of(self, headers)?;
         let Some(bearer) = credentials.bearer_token()? else { return Ok(()) };
         self.origins.check(headers, bearer.from_cookie)?;
@@ -132,7 +132,7 @@ impl App {
         }
         ending.dedup_by(|one, other| one.id() == other.id());
         for claims in &ending {
-            self.accounts.revoke(claims).await?;
+            self.accounts.revoke(claims, client).await?;
         }
         Ok(())
     }
@@ -142,10 +142,10 @@ impl App {
     ///
     /// # Errors
     /// As [`App::token_owner`] and [`App::sign_out`].
-    pub async fn sign_out_everywhere(&self, headers: &HeaderMap) -> Result<(), Problem> {
+    pub async fn sign_out_everywhere(&self, headers: &HeaderMap, client: &Client) -> Result<(), Problem> {
         let owner = self.token_owner(headers, true).await?;
-        self.accounts.revoke_everything(&owner.user.id).await?;
-        self.end_request_tokens(headers).await
+        self.accounts.revoke_everything(&owner.user.id, client).await?;
+        self.end_request_tokens(headers, client).await
     }
 
     /// Deletes the account that a request's token was issued to. The headers that take the cookie away.
@@ -162,15 +162,15 @@ impl App {
         self.accounts.delete(&owner.user, password, client).await?;
         // The account is gone, whatever becomes of another account's cookie beside its token. That one is taken away only
         // if its token has ended.
-        Ok(match self.end_request_tokens(headers).await {
+        Ok(match self.end_request_tokens(headers, client).await {
             Ok(()) => cleared(self),
             Err(_) => HeaderMap::new(),
         })
     }
 
     /// Signs out after the account's tokens were revoked.
-    async fn end_request_tokens(&self, headers: &HeaderMap) -> Result<(), Problem> {
-        match self.sign_out(headers).await {
+    async fn end_request_tokens(&self, headers: &HeaderMap, client: &Client) -> Result<(), Problem> {
+        match self.sign_out(headers, client).await {
             // A token that was revoked a moment ago needs no second revocation.
             Err(problem) if problem.code == Refusal::Revoked.code() => Ok(()),
             signed_out => signed_out,

@@ -11,6 +11,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
+use crate::events;
 use crate::http::problem::Problem;
 use crate::id;
 use crate::password;
@@ -42,6 +43,7 @@ impl Exporter {
             .install_recorder()?;
         metrics::describe_counter!(REQUESTS, "Requests by route, method and status.");
         metrics::describe_histogram!(DURATION, "Time from a request's head to the answer's head.");
+        metrics::describe_counter!(events::EVENTS, "Security events by kind and outcome.");
         metrics::describe_counter!(
             password::ROUNDS,
             "Rounds of bcrypt: 2 to the power of the cost for each password."

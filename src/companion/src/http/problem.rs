@@ -106,60 +106,48 @@ impl From<Refusal> for Problem {
 /// The one place where the domain's errors become answers of our own interface; `wire` translates these into Better Auth's.
 impl From<AccountError> for Problem {
     fn from(error: AccountError) -> Self {
-        let try_again = |code, seconds, detail: &'static str| Self {
+        let code = error.code();
+        let try_again = |seconds, detail: &'static str| Self {
             retry_after_seconds: Some(seconds),
             ..Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail)
         };
         match error {
             AccountError::SignUpClosed => Self::new(
                 StatusCode::FORBIDDEN,
-                "sign_up_closed",
+                code,
                 "Signing up is closed. Ask the people who run this site.",
             ),
-            AccountError::EmailTaken => Self::new(
-                StatusCode::CONFLICT,
-                "email_taken",
-                "There is an account with this e-mail address already.",
-            ),
-            AccountError::InvalidCredentials => Self::new(
-                StatusCode::UNAUTHORIZED,
-                "invalid_credentials",
-                "The e-mail address or the password is wrong.",
-            ),
-            AccountError::Disabled => {
-                Self::new(StatusCode::FORBIDDEN, "account_disabled", "This account is disabled.")
+            AccountError::EmailTaken => {
+                Self::new(StatusCode::CONFLICT, code, "There is an account with this e-mail address already.")
             }
+            AccountError::InvalidCredentials => {
+                Self::new(StatusCode::UNAUTHORIZED, code, "The e-mail address or the password is wrong.")
+            }
+            AccountError::Disabled => Self::new(StatusCode::FORBIDDEN, code, "This account is disabled."),
             AccountError::Token(refusal) => refusal.into(),
             AccountError::TokenWithoutId => Self::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
-                "token_without_jti",
+                code,
                 "A token without a jti cannot be revoked on its own.",
             ),
             AccountError::Throttled(wait) => Self {
                 retry_after_seconds: Some(wait.seconds),
-                ..Self::new(
-                    StatusCode::TOO_MANY_REQUESTS,
-                    "too_many_attempts",
-                    "Too many attempts; try again later.",
-                )
+                ..Self::new(StatusCode::TOO_MANY_REQUESTS, code, "Too many attempts; try again later.")
             },
-            AccountError::Overloaded => {
-                try_again("overloaded", 2, "Too many sign-ins at once; try again soon.")
-            }
+            AccountError::Overloaded => try_again(2, "Too many sign-ins at once; try again soon."),
             AccountError::ClockAhead { seconds } => {
                 tracing::error!(
                     seconds,
                     "a clock that was ahead ended an account's sessions; see `users repair`"
                 );
                 try_again(
-                    "clock_ahead",
                     u64::try_from(seconds).unwrap_or_default().clamp(1, 3600),
                     "This account's sessions were ended by a server whose clock was ahead. Its operator can repair that.",
                 )
             }
             AccountError::Store(error) => {
                 tracing::error!(%error, "the store failed");
-                try_again("store_unavailable", 1, "The store does not answer; try again soon.")
+                try_again(1, "The store does not answer; try again soon.")
             }
             AccountError::Internal(error) => {
                 tracing::error!(%error, "internal error");

@@ -379,3 +379,92 @@ fn whoever_deletes_their_account_gives_the_password_and_every_token_ends() {
         assert_eq!(delete(&[("authorization", &bearer)], &right).code(), "revoked");
     });
 }
+
+/// A line of the log of `serve --log-format json` about this event.
+fn lines_of(log: &str) -> Vec<Value> {
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    lines.filter(|line| line["target"] == "jwt_gate_auth::security").collect()
+}
+
+#[test]
+fn who_did_what_to_which_account_from_where_is_logged_and_counted_without_a_secret() {
+    on_both("who_did_what_to_which_account_from_where_is_logged_and_counted_without_a_secret", |new| {
+        let url = new("events");
+        let flags = ["--log-format", "json", "--throttle-address", "0", "--throttle-account", "0"];
+        let mut companion = Companion::start_with(&url, &flags, &[]);
+        let ada = companion.sign_up(ADA);
+        let id = ada["user"]["id"].as_str().unwrap().to_owned();
+        let first = ada["token"].as_str().unwrap().to_owned();
+        companion.sign_in(ADA, "wrong horse");
+        companion.sign_in("my password is hunter2", "wrong horse");
+        let second = token(&companion.sign_in(ADA, PASSWORD));
+        let call_with = |path: &str, token: &str, body: &Value| {
+            let headers =
+                [("authorization", &*format!("Bearer {token}")), ("x-forwarded-for", "203.0.113.9")];
+            let answer = companion.post(path, &headers, body);
+            assert!([200, 204].contains(&answer.status), "{path}: {answer:?}");
+        };
+        call_with("/api/auth/signout", &first, &json!({}));
+        call_with("/api/auth/revoke-other-sessions", &second, &json!({}));
+        let change = json!({"current_password": PASSWORD, "new_password": "another horse"});
+        call_with("/api/auth/change-password", &second, &change);
+        let third = token(&companion.sign_in(ADA, "another horse"));
+        call_with("/api/auth/signout-everywhere", &third, &json!({}));
+        let fourth = token(&companion.sign_in(ADA, "another horse"));
+        call_with("/api/auth/delete-user", &fourth, &json!({"password": "another horse"}));
+        companion.post("/api/auth/signup", &[], &json!({"email": "bob@example.com", "password": PASSWORD}));
+        companion.post("/api/auth/signup", &[], &json!({"email": "bob@example.com", "password": PASSWORD}));
+
+        let metrics = call("GET", &format!("{}/metrics", companion.private), &[], None).body;
+        for counted in [
+            r#"jwt_gate_auth_events_total{event="sign_in",outcome="invalid_credentials"} 2"#,
+            r#"jwt_gate_auth_events_total{event="sign_in",outcome="done"} 3"#,
+            r#"jwt_gate_auth_events_total{event="delete",outcome="done"} 1"#,
+            r#"jwt_gate_auth_events_total{event="sign_up",outcome="email_taken"} 1"#,
+        ] {
+            assert!(metrics.contains(counted), "{counted}: {metrics}");
+        }
+        assert!(companion.terminate());
+        let log = companion.log();
+        let lines = lines_of(&log);
+        let of = |event: &str, outcome: &str| -> Vec<&Value> {
+            lines.iter().filter(|line| line["event"] == event && line["outcome"] == outcome).collect()
+        };
+        let session = |token: &str| claims(token)["jti"].clone();
+        let signed_up = of("sign_up", "done")[0];
+        assert_eq!((&signed_up["user_id"], &signed_up["session_id"]), (&json!(id), &session(&first)));
+        assert_eq!(signed_up["from"], json!(crate::companion::address_of(ADA)));
+        // A known account is named in a failure; whatever else was typed is not.
+        let failed = of("sign_in", "invalid_credentials");
+        assert_eq!((failed.len(), &failed[0]["user_id"]), (2, &json!(id)), "{lines:#?}");
+        assert_eq!(failed[1].get("user_id"), None, "{failed:?}");
+        let out = of("sign_out", "done")[0];
+        assert_eq!((&out["session_id"], &out["from"]), (&session(&first), &json!("203.0.113.9")));
+        for event in ["sign_out_elsewhere", "change_password", "sign_out_everywhere", "delete"] {
+            let line = of(event, "done")[0];
+            assert_eq!((&line["user_id"], &line["from"]), (&json!(id), &json!("203.0.113.9")), "{event}");
+        }
+        for secret in [PASSWORD, "another horse", "wrong horse", "hunter2", &first, &second, &third, &fourth]
+        {
+            assert!(!log.contains(secret), "{secret} was logged");
+        }
+
+        // What an operator does is told as well.
+        for (arguments, event, stdin) in [
+            (vec!["set", "bob@example.com", "--claims", r#"{"role":"admin"}"#], "set_claims", ""),
+            (vec!["set-password", "bob@example.com"], "change_password", "a third horse\n"),
+            (vec!["disable", "bob@example.com"], "disable", ""),
+            (vec!["enable", "bob@example.com"], "enable", ""),
+            (vec!["revoke", "bob@example.com"], "sign_out_everywhere", ""),
+            (vec!["delete", "bob@example.com"], "delete", ""),
+        ] {
+            let output = users(&url, &arguments, stdin);
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert!(output.status.success() && said.contains("security event"), "{arguments:?}: {said}");
+            assert!(
+                said.contains(event) && said.contains("command line") && !said.contains("horse"),
+                "{said}"
+            );
+        }
+    });
+}

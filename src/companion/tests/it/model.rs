@@ -322,11 +322,11 @@ impl Schedule {
             }
             Call::SignOut(token) => {
                 let token = self.token(*token).ok_or_else(Problem::missing_token)?;
-                app.sign_out(&bearer(&token.text)).await.map(|()| Outcome::Done)
+                app.sign_out(&bearer(&token.text), &client()).await.map(|()| Outcome::Done)
             }
             Call::SignOutEverywhere(token) => {
                 let (caller, _) = caller(*token).await?;
-                app.accounts.revoke_everything(&caller.user.id).await?;
+                app.accounts.revoke_everything(&caller.user.id, &client()).await?;
                 Ok(Outcome::Done)
             }
             Call::RevokeOthers(token) => {

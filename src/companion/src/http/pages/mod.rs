@@ -139,9 +139,13 @@ async fn submit_sign_up(
 }
 
 /// `POST /sign-out` from a page.
-pub(super) async fn submit_sign_out(State(app): State<SharedApp>, headers: HeaderMap) -> Response {
+pub(super) async fn submit_sign_out(
+    State(app): State<SharedApp>,
+    client: Client,
+    headers: HeaderMap,
+) -> Response {
     let signed_out = match app.origins.check(&headers, true) {
-        Ok(()) => app.sign_out(&headers).await,
+        Ok(()) => app.sign_out(&headers, &client).await,
         Err(problem) => Err(problem),
     };
     match signed_out {

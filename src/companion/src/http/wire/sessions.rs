@@ -11,6 +11,7 @@ use crate::http::body::{Fields, Form};
 use crate::http::cookie::cleared;
 use crate::http::credentials::bearer_token;
 use crate::http::problem::Problem;
+use crate::session::Client;
 use crate::store::{Session, User};
 
 /// The most sessions that are shown.
@@ -103,6 +104,7 @@ pub(super) async fn list_sessions(
 /// `POST /revoke-session`: one of the caller's own; any other is left alone without a word about it.
 pub(super) async fn revoke_session(
     State(app): State<SharedApp>,
+    client: Client,
     headers: HeaderMap,
     fields: Fields,
 ) -> Result<Response, Problem> {
@@ -115,7 +117,7 @@ pub(super) async fn revoke_session(
     };
     let session = session_of(&app, &owner.user, &id).await?;
     let Some(session) = session else { return Ok(Json(StatusBody { status: true }).into_response()) };
-    app.accounts.store.revoke_tokens(&[(&session.id, session.expires_at / 1000)]).await?;
+    app.accounts.end_session(&session, &client).await?;
     let own = owner.from_cookie && owner.claims.id() == Some(session.id.as_str());
     let headers = if own { cleared(&app) } else { HeaderMap::new() };
     Ok((headers, Json(StatusBody { status: true })).into_response())
@@ -124,18 +126,20 @@ pub(super) async fn revoke_session(
 /// `POST /revoke-sessions`: all of the caller's.
 pub(super) async fn revoke_sessions(
     State(app): State<SharedApp>,
+    client: Client,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    app.sign_out_everywhere(&headers).await?;
+    app.sign_out_everywhere(&headers, &client).await?;
     Ok((cleared(&app), Json(StatusBody { status: true })).into_response())
 }
 
 /// `POST /revoke-other-sessions`: all of the caller's but this one.
 pub(super) async fn revoke_other_sessions(
     State(app): State<SharedApp>,
+    client: Client,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let owner = app.token_owner(&headers, true).await?;
-    app.accounts.store.revoke_other_sessions(&owner.user.id, owner.claims.id().unwrap_or_default()).await?;
+    app.accounts.end_other_sessions(&owner.user.id, owner.claims.id().unwrap_or_default(), &client).await?;
     Ok(Json(StatusBody { status: true }).into_response())
 }

@@ -135,12 +135,16 @@ pub(super) async fn sign_in(
 }
 
 /// `POST /sign-out`
-pub(super) async fn sign_out(State(app): State<SharedApp>, headers: HeaderMap) -> Result<Response, Problem> {
+pub(super) async fn sign_out(
+    State(app): State<SharedApp>,
+    client: Client,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     // A page's form comes here too, and its sender is a person.
     if body::require_content_type(&headers, body::is_form).is_ok() {
-        return Ok(pages::submit_sign_out(State(app), headers).await);
+        return Ok(pages::submit_sign_out(State(app), client, headers).await);
     }
-    app.sign_out(&headers).await?;
+    app.sign_out(&headers, &client).await?;
     Ok((cleared(&app), Json(SuccessBody { success: true })).into_response())
 }
 
