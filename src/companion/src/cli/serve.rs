@@ -148,7 +148,7 @@ async fn bind(flag: &str, address: std::net::SocketAddr) -> Result<TcpListener, 
     TcpListener::bind(address).await.map_err(|error| format!("{flag} {address}: {error}"))
 }
 
-/// One line on stdout, for whoever started us and has to know the ports.
+/// One line on stdout, for a parent process that needs the ports.
 fn announce(app: &App, public: &TcpListener, private: &TcpListener) -> Result<(), String> {
     let address = |listener: &TcpListener| {
         listener.local_addr().map(|address| address.to_string()).map_err(|error| error.to_string())
@@ -161,7 +161,7 @@ fn announce(app: &App, public: &TcpListener, private: &TcpListener) -> Result<()
         tracing::warn!("{left_over}");
     }
     let line = json!({"event": "listening", "public": public, "private": private, "kid": kid});
-    // Whoever started us may have closed our stdout; that is no reason not to serve.
+    // The parent process may have closed our stdout. Serve anyway.
     let _ = writeln!(std::io::stdout(), "{line}");
     Ok(())
 }

@@ -185,7 +185,7 @@ pub(super) fn is_in_memory(url: &str) -> bool {
     path == ":memory:" || parameters.split('&').any(|parameter| parameter == "mode=memory")
 }
 
-/// Makes the file, where there is none, readable for its owner alone: it holds hashes of passwords. SQLite
+/// Makes the file if it is absent, readable for its owner alone: it holds hashes of passwords. SQLite
 /// gives the files that it puts beside it the same permissions.
 fn make_private(file: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
@@ -252,7 +252,7 @@ async fn answers_in(limit: Duration, connection: &mut PgConnection) -> sqlx::Res
 /// Whether a store has every migration of ours.
 async fn check_migrations(migrator: &Migrator, connection: &mut impl Migrate) -> Result<(), StoreError> {
     let table = &migrator.table_name;
-    // Asking makes no table: where there is none, this is an error of the database.
+    // Asking makes no table: without the table, the database answers with an error.
     let applied = match connection.list_applied_migrations(table).await {
         Ok(applied) => applied,
         Err(MigrateError::Execute(sqlx::Error::Database(_))) => return Err(StoreError::Absent),

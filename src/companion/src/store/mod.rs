@@ -21,7 +21,7 @@ pub use users::{NewUser, Profile, Reason, User};
 
 use crate::clock::Clock;
 
-/// How far a token's `iat` may lie ahead of the clock of whoever checks it, in seconds.
+/// How far a token's `iat` may be ahead of the clock that checks it, in seconds.
 pub(crate) const CLOCK_SKEW_SECONDS: i64 = 60;
 
 /// The longest life of a token that `serve` or `token mint` makes, in seconds: ten years.

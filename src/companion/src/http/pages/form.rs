@@ -35,7 +35,7 @@ impl Form {
         Self(values)
     }
 
-    /// A value; empty where there is none, as with a field that was left empty.
+    /// A value. A missing field is like one that was left empty.
     pub(super) fn get(&self, name: &str) -> &str {
         self.0.get(name).map(String::as_str).unwrap_or_default()
     }

@@ -154,8 +154,7 @@ pub(super) async fn submit_sign_out(
     }
 }
 
-/// A form is taken only from a page of ours: whoever could send one from elsewhere could sign a visitor in as
-/// somebody else.
+/// A form is accepted only from a page of ours: otherwise another site could sign a visitor in as somebody else.
 fn accept(app: &SharedApp, headers: &HeaderMap, form: Result<Form, Problem>) -> Result<Form, Problem> {
     app.origins.check(headers, true)?;
     form
