@@ -17,10 +17,13 @@ use serde_json::{Value, json};
 const REQUESTS: usize = 400;
 const SEED: u64 = 22;
 
-/// The tool, built from this workspace.
+/// The tool: `$JWT_GATE_TOOL`, else built from this workspace.
 fn tool() -> &'static Path {
     static TOOL: OnceLock<PathBuf> = OnceLock::new();
     TOOL.get_or_init(|| {
+        if let Some(built) = std::env::var_os("JWT_GATE_TOOL") {
+            return built.into();
+        }
         let workspace = xtask::workspace::Workspace::locate().expect("the workspace");
         let build = ["build", "--package", "jwt-gate-cli", "--locked", "--quiet"];
         let built = Command::new(env!("CARGO")).current_dir(&workspace.root).args(build).status();

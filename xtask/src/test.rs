@@ -31,7 +31,8 @@ const TEST: &[&str] = &["test", "--workspace", "--locked"];
 const END_TO_END: &[&str] = &["--test", "e2e"];
 
 /// What the dynamic module is tested by beside its own tests.
-const ON_BOTH_HOSTS: &[&str] = &["--test", "e2e", "--test", "boundary", "--test", "revocation"];
+const ON_BOTH_HOSTS: &[&str] =
+    &["--test", "e2e", "--test", "boundary", "--test", "revocation", "--test", "tool"];
 
 /// Where this is set to something, the tests of the second way of delivery have a gate whose standard library was built
 /// from source (docs/building.md), so that both ways to build it are seen to work. Not with `--matrix`.
@@ -134,6 +135,8 @@ pub fn command(matrix: bool, arguments: &[String]) -> Result<ExitCode> {
             .env("JWT_GATE_WASM", &wasm)
             .env("JWT_GATE_MODULE", &module)
             .env("JWT_GATE_AUTH", &companion)
+            // Beside the companion: `cargo test` has built it for its own tests.
+            .env("JWT_GATE_TOOL", companion.with_file_name(format!("jwt-gate{}", env::consts::EXE_SUFFIX)))
             .env("JWT_GATE_DELIVERY", delivery)
             .env("JWT_GATE_SKIP_LOG", skip_log.path());
         // A secret or a database of the caller's is not the tests'.
