@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use jwt_gate_tests::forge::{self, base64url};
-use jwt_gate_tests::{Answer, Envoy, Listener, Request, Spec, http2};
+use jwt_gate_tests::{Answer, Envoy, Listener, Request, Spec};
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{RngExt, SeedableRng};
@@ -646,19 +646,16 @@ impl Placed {
 /// One listener of one Envoy.
 struct Side {
     client: Client,
-    http2: http2::Connection,
 }
 
 impl Side {
     fn new(envoy: &Envoy, listener: &str) -> Self {
-        let port = envoy.port(listener);
-        Self { client: Client { port, connection: None }, http2: http2::Connection::to(port) }
+        Self { client: Client::to(envoy.port(listener)) }
     }
 
     fn ask(&mut self, asked: &Asked) -> Outcome {
         let request = asked.request();
-        let answer =
-            if asked.http2 { self.http2.try_send(&request).ok() } else { self.client.send(&request) };
+        let answer = if asked.http2 { self.client.send_http2(&request) } else { self.client.send(&request) };
         Outcome::of(answer.as_ref())
     }
 }

@@ -15,7 +15,7 @@ use std::{env, fs, io, path::Path};
 
 use jwt_gate_tests::forge::{self, base64url};
 use jwt_gate_tests::http1::Connection;
-use jwt_gate_tests::{Answer, Listener, Request, Seen, Spec};
+use jwt_gate_tests::{Answer, Listener, Request, Seen, Spec, http2};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
@@ -134,9 +134,19 @@ fn generate(rng: &mut StdRng) -> Case {
 struct Client {
     port: u16,
     connection: Option<Connection>,
+    http2: http2::Connection,
 }
 
 impl Client {
+    fn to(port: u16) -> Self {
+        Self { port, connection: None, http2: http2::Connection::to(port) }
+    }
+
+    /// Over HTTP/2. Nothing too where the request cannot be written so.
+    fn send_http2(&mut self, request: &Request) -> Option<Answer> {
+        self.http2.try_send(request).or_else(|_| self.http2.try_send(request)).ok()
+    }
+
     fn send(&mut self, request: &Request) -> Option<Answer> {
         let mut attempt = || -> io::Result<Answer> {
             let mut connection = match self.connection.take() {
@@ -226,16 +236,22 @@ fn the_gate_and_jwt_authn_agree_but_where_an_rfc_decides_otherwise() {
     let envoy = envoy();
     let _shown = envoy.shown_on_failure();
     let mut rng = StdRng::seed_from_u64(seed);
-    let mut native = Client { port: envoy.port("jwt_authn"), connection: None };
-    let mut gate = Client { port: envoy.port("gate"), connection: None };
+    let mut native = Client::to(envoy.port("jwt_authn"));
+    let mut gate = Client::to(envoy.port("gate"));
 
     let (mut reached_both, mut refused_both, mut disagreed) = (0_u64, 0_u64, 0_u64);
     let mut shown: BTreeMap<(Kind, &str), u64> = BTreeMap::new();
     let mut unexplained: BTreeMap<(Kind, Vec<&str>), (u64, String)> = BTreeMap::new();
-    for _ in 0..count {
+    let mut over_http2 = 0_u64;
+    for number in 0..count {
         let case = generate(&mut rng);
         let request = case.draft.request();
-        let (natives, gates) = (native.send(&request), gate.send(&request));
+        let (natives, gates) = if number % 3 == 2 {
+            (native.send_http2(&request), gate.send_http2(&request))
+        } else {
+            (native.send(&request), gate.send(&request))
+        };
+        over_http2 += u64::from(number % 3 == 2 && gates.is_some());
         let kinds = compare(natives.as_ref(), gates.as_ref());
         match (kinds.is_empty(), gates.as_ref().and_then(Answer::seen)) {
             (false, _) => disagreed += 1,
@@ -262,7 +278,7 @@ fn the_gate_and_jwt_authn_agree_but_where_an_rfc_decides_otherwise() {
     }
 
     println!(
-        "{count} requests, seed {seed}: {reached_both} passed by both, {refused_both} refused by both, \
+        "{count} requests, {over_http2} over HTTP/2, seed {seed}: {reached_both} passed by both, {refused_both} refused by both, \
          {disagreed} decided differently"
     );
     for ((kind, name), times) in &shown {
@@ -284,6 +300,7 @@ fn the_gate_and_jwt_authn_agree_but_where_an_rfc_decides_otherwise() {
             .filter(|shown_by| !shown.contains_key(shown_by))
             .collect();
         assert!(idle.is_empty(), "no request shows these by themselves: {idle:#?}");
+        assert!(over_http2 > count / 4, "{over_http2} over HTTP/2");
         assert!(reached_both > count / 10 && refused_both > count / 10, "the requests are too much alike");
     }
 }

@@ -55,6 +55,11 @@ pub fn versions() -> impl Iterator<Item = &'static str> {
     WHEELS.iter().map(|wheel| wheel.version)
 }
 
+/// The oldest of [`versions`].
+pub fn oldest_version() -> &'static str {
+    versions().last().unwrap_or(DEFAULT_VERSION)
+}
+
 /// An Envoy to run: `$ENVOY`, else `envoy` on `PATH`, else the wheel of [`DEFAULT_VERSION`].
 ///
 /// # Errors

@@ -29,6 +29,10 @@ const NEEDS: &[system::Need] = &[
 
 const TEST: &[&str] = &["test", "--workspace", "--locked"];
 const END_TO_END: &[&str] = &["--test", "e2e"];
+/// The tests that show how a request is read: through Envoy, beside its `jwt_authn`, and in front of real frameworks.
+const READINGS: &[&str] = &["--test", "e2e", "--test", "differential", "--test", "frameworks"];
+/// The frameworks get fewer requests on the oldest Envoy; they got all of them on the newest.
+const FEWER_REQUESTS: &[(&str, &str)] = &[("JWT_GATE_FRAMEWORKS_REQUESTS", "300")];
 
 /// What the dynamic module is tested by beside its own tests.
 const ON_BOTH_HOSTS: &[&str] =
@@ -46,10 +50,13 @@ struct Run {
     selected: &'static [&'static str],
     /// What `$JWT_GATE_DELIVERY` says: how the gate gets into Envoy.
     delivery: &'static str,
+    /// Variables that the caller may set otherwise.
+    settings: &'static [(&'static str, &'static str)],
 }
 
-/// Runs all tests, and those through Envoy twice more: with the gate delivered as a mesh does, and with the dynamic module; or, for the `matrix`, those
-/// through Envoy on each of its versions. `arguments` go to the test programs, as in `cargo test -- arguments`.
+/// Runs all tests, those through Envoy twice more (with the gate delivered as a mesh does, and with the dynamic module), and those
+/// of how requests are read on the oldest Envoy; or, for the `matrix`, those through Envoy on each of its versions. `arguments` go to the
+/// test programs, as in `cargo test -- arguments`.
 ///
 /// The last lines name what was skipped and why, and the very last is `N passed, N failed, N skipped`.
 ///
@@ -86,6 +93,7 @@ pub fn command(matrix: bool, arguments: &[String]) -> Result<ExitCode> {
     if !command::is_executable(&companion) {
         bail!("cargo test left no {}", companion.display());
     }
+    let mut tally = Tally::default();
     let runs: Vec<Run> = if matrix {
         let run = |version| {
             Ok(Run {
@@ -93,25 +101,33 @@ pub fn command(matrix: bool, arguments: &[String]) -> Result<ExitCode> {
                 wasm: wasm.clone(),
                 selected: END_TO_END,
                 delivery: "",
+                settings: &[],
             })
         };
         envoy::versions().map(run).collect::<Result<_>>()?
     } else {
         let envoy = envoy::locate()?;
-        vec![
-            Run { envoy: envoy.clone(), wasm: wasm.clone(), selected: &[], delivery: "" },
-            Run {
-                envoy: envoy.clone(),
-                wasm: from_source.unwrap_or_else(|| wasm.clone()),
-                selected: END_TO_END,
-                delivery: "mesh",
-            },
-            Run { envoy, wasm, selected: ON_BOTH_HOSTS, delivery: "module" },
-        ]
+        let run = |envoy: &PathBuf, wasm: &PathBuf, selected, delivery| Run {
+            envoy: envoy.clone(),
+            wasm: wasm.clone(),
+            selected,
+            delivery,
+            settings: &[],
+        };
+        let mut runs = vec![
+            run(&envoy, &wasm, &[], ""),
+            run(&envoy, from_source.as_ref().unwrap_or(&wasm), END_TO_END, "mesh"),
+            run(&envoy, &wasm, ON_BOTH_HOSTS, "module"),
+        ];
+        let oldest = envoy::oldest_version();
+        match envoy::locate_version(oldest) {
+            Ok(envoy) => runs.push(Run { settings: FEWER_REQUESTS, ..run(&envoy, &wasm, READINGS, "") }),
+            Err(error) => tally.skip(&format!("the tests on Envoy {oldest}"), &format!("{error:#}")),
+        }
+        runs
     };
 
-    let mut tally = Tally::default();
-    for Run { envoy, wasm, selected, delivery } in runs {
+    for Run { envoy, wasm, selected, delivery, settings } in runs {
         let how = match delivery {
             "" => "",
             "module" => ", and the dynamic module as the gate",
@@ -139,6 +155,11 @@ pub fn command(matrix: bool, arguments: &[String]) -> Result<ExitCode> {
             .env("JWT_GATE_TOOL", companion.with_file_name(format!("jwt-gate{}", env::consts::EXE_SUFFIX)))
             .env("JWT_GATE_DELIVERY", delivery)
             .env("JWT_GATE_SKIP_LOG", skip_log.path());
+        for (name, value) in settings {
+            if env::var_os(name).is_none() {
+                tests.env(name, value);
+            }
+        }
         // A secret or a database of the caller's is not the tests'.
         for (name, _) in env::vars_os() {
             let known = name.to_string_lossy();
