@@ -31,7 +31,7 @@ RUN for crate in src/token src/gate src/gate/config src/wasm src/module src/comp
     done \
     && for program in src/companion src/cli xtask; do printf '//! Stands in.\nfn main() {}\n' > "$program/src/main.rs"; done \
     && cargo build --locked --release --package jwt-gate-auth \
-    && cargo build --locked --package xtask \
+    && cargo build --locked --package xtask --features tools \
     # With the flags of `cargo xtask wasm`, or cargo would compile all of it again there.
     && RUSTFLAGS="--remap-path-prefix=/build=/jwt-gate --remap-path-prefix=$CARGO_HOME=/cargo" \
         cargo build --locked --profile wasm --target wasm32-wasip1 --package jwt-gate-wasm

@@ -291,3 +291,34 @@ fn doctor_speaks_no_plain_http_to_an_https_address() {
     assert!(!status.success() && said.contains("speaks plain http, never https"), "{said}");
     assert!(listener.accept().is_err(), "it was called");
 }
+
+#[test]
+fn an_old_secret_that_was_left_with_the_gate_is_named_by_its_log_and_by_doctor() {
+    let (old, new) = (forge::OTHER_SECRET, forge::SECRET);
+    let list = format!("2:{new}");
+    let companion = Companion::start_with(&[("BETTER_AUTH_SECRETS", &list)]);
+    let variables = json!({"BETTER_AUTH_SECRETS": list, "BETTER_AUTH_SECRET": old});
+    let envoy = Spec::new()
+        .vm_environment(json!({"key_values": variables}))
+        .listener(edge(Listener::gated("site", shipped_gate()).normalised()))
+        .start();
+    let envoy = envoy.shown_on_failure();
+
+    let read = envoy.log_lines("provider app reads its secrets from");
+    assert!(read.iter().any(|line| line.contains(") and $BETTER_AUTH_SECRET (kid ")), "{read:?}");
+    let warned = envoy.log_lines("is set beside");
+    let says = |part: &str| warned.iter().any(|line| line.contains(part));
+    assert!(says("BETTER_AUTH_SECRET is set beside") && says("are still"), "{warned:?}");
+    // It is no idle warning.
+    let token = forge::token_of(old, &forge::claims("somebody", json!({"iss": "jwt-gate"})));
+    assert_eq!(Request::get("/private").bearer(token).send(envoy.port("site")).status, 200);
+
+    let doctor =
+        companion.command(&["doctor", "--envoy-admin", &envoy.admin().url()]).output().expect("it runs");
+    let said = String::from_utf8_lossy(&doctor.stdout);
+    let found = said.lines().find(|line| line.contains("verifies there and not here")).unwrap_or_default();
+    assert!(found.starts_with("warn"), "{said}");
+    for text in [&*said, &envoy.log()] {
+        assert!(!text.contains(old) && !text.contains(new), "a secret is told");
+    }
+}

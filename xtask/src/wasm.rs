@@ -1,6 +1,8 @@
 //! Building the filter: `target/jwt_gate.wasm`.
 
+#[cfg(feature = "tools")]
 mod composition;
+#[cfg(feature = "tools")]
 mod postprocess;
 mod toolchain;
 
@@ -11,15 +13,23 @@ use std::{env, fs};
 
 use anyhow::{Context, Result, bail};
 
+use crate::command;
+#[cfg(feature = "tools")]
+use crate::say;
 use crate::workspace::Workspace;
-use crate::{command, say};
 
+#[cfg(feature = "tools")]
 pub(crate) use composition::Composition;
+#[cfg(feature = "tools")]
 pub use postprocess::trimmed;
 pub use toolchain::Std;
 
 /// The target for which the filter is built.
 pub const TARGET: &str = "wasm32-wasip1";
+
+/// The finished module. The demo, which is built without `tools`, runs one that nobody trimmed: it does the same, and exports
+/// callbacks that do nothing.
+const MODULE: &str = if cfg!(feature = "tools") { "jwt_gate.wasm" } else { "jwt_gate.untrimmed.wasm" };
 
 /// Builds the filter with whichever standard library this machine has or can get, and returns the path of
 /// the finished module. `JWT_GATE_WASM_STD` (`installed` or `source`) decides where both are possible.
@@ -47,7 +57,7 @@ pub(crate) fn standard_library() -> Result<Std> {
 /// # Errors
 /// As [`build`].
 pub fn build_with(std: &Std) -> Result<PathBuf> {
-    build_as(std, "jwt_gate.wasm")
+    build_as(std, MODULE)
 }
 
 /// The same, with this name in the target folder.
@@ -58,6 +68,7 @@ pub(crate) fn build_as(std: &Std, name: &str) -> Result<PathBuf> {
     let _lock = lock(&workspace)?;
 
     let module = link(std, &workspace, "jwt-gate-wasm", "jwt_gate_wasm")?;
+    #[cfg(feature = "tools")]
     let module = postprocess::postprocess(&module).context("the built module cannot be post-processed")?;
     if fs::read(&finished).is_ok_and(|old| old == module) {
         return Ok(finished);
@@ -77,6 +88,7 @@ fn lock(workspace: &Workspace) -> Result<fs::File> {
 }
 
 /// What the filter's bytes are made of. It is built for this once more, with the names of its functions.
+#[cfg(feature = "tools")]
 pub(crate) fn composition() -> Result<Composition> {
     let (std, workspace) = (standard_library()?, Workspace::locate()?);
     let _lock = lock(&workspace)?;
@@ -116,6 +128,7 @@ fn linked(target_dir: &Path, module: &str) -> Result<Vec<u8>> {
 ///
 /// # Errors
 /// As [`build`].
+#[cfg(feature = "tools")]
 pub fn command(std_from_source: bool, by_crate: bool) -> Result<()> {
     if by_crate {
         print!("{}", composition()?.table());

@@ -56,6 +56,9 @@ impl Workspace {
             "--locked",
             "--package",
             "jwt-gate-auth",
+            // SQLite is the longest to compile by far, and a walk does not need it fast.
+            "--config",
+            "profile.dev.package.libsqlite3-sys.opt-level=0",
         ]))?;
         Ok(self.companion_path())
     }
