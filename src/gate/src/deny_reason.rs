@@ -55,6 +55,18 @@ impl DenyReason {
         }
     }
 
+    /// Every code once, for counters: several reasons may share one.
+    #[must_use]
+    pub fn codes() -> Vec<&'static str> {
+        let mut codes = Vec::with_capacity(Self::ALL.len());
+        for code in Self::ALL.map(Self::as_str) {
+            if !codes.contains(&code) {
+                codes.push(code);
+            }
+        }
+        codes
+    }
+
     /// One sentence for the person who made the request.
     #[must_use]
     pub const fn description(self) -> &'static str {

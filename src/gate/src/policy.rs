@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use crate::config::{self, Config, ConfigError, WhenStale};
 use crate::explanation::Explanation;
 use crate::header_guard::{HeaderGuard, OVERRIDE_HEADERS};
+use crate::log_line::{LogLine, Severity};
 use crate::provider::{Provider, Providers};
 use crate::reply::Replies;
 use crate::request::Request;
@@ -122,18 +123,35 @@ impl Policy {
         issue(provider.keyring(), claims).ok()
     }
 
-    /// Each provider's name and key ids, newest first.
-    pub fn key_ids(&self) -> impl Iterator<Item = (&str, Vec<&str>)> {
-        self.providers.iter().map(|provider| (provider.name(), provider.keyring().kids().collect()))
+    /// The lines for the log when a host starts with this policy: which secrets verify, where they come from, and what an
+    /// operator should change about them.
+    #[must_use]
+    pub fn start_lines(&self) -> Vec<LogLine> {
+        let mut lines = Vec::new();
+        for provider in self.providers.iter() {
+            let (name, kids) = (provider.name(), provider.keyring().kids().collect::<Vec<_>>().join(", "));
+            lines.push(LogLine::new(Severity::Info, format!("provider {name} verifies with kid {kids}")));
+        }
+        for provider in self.providers.iter() {
+            let (read, warnings) = provider.notes();
+            let name = provider.name();
+            let read = read.map(|read| format!("provider {name} reads its secrets from {read}"));
+            lines.extend(read.map(|line| LogLine::new(Severity::Info, line)));
+            lines.extend(warnings.into_iter().map(|line| LogLine::new(Severity::Warning, line)));
+        }
+        lines
     }
 
-    /// For each provider: its name, the environment variables that its secrets come from, and warnings about its
-    /// secrets.
-    pub fn secret_notes(&self) -> impl Iterator<Item = (&str, Option<String>, Vec<String>)> {
-        self.providers.iter().map(|provider| {
-            let (read, left_over) = provider.notes();
-            (provider.name(), read, left_over)
-        })
+    /// The gauges of all key ids, by which `jwt-gate-auth doctor` compares secrets: names and values, 1 for a provider's newest
+    /// secret, 2 for the one before it.
+    #[must_use]
+    pub fn kid_gauges(&self) -> Vec<(String, u64)> {
+        let prefix = &self.stat_prefix;
+        let gauges = self.providers.iter().flat_map(|provider| {
+            let name = |kid| format!("{prefix}.kid.{}.{kid}", provider.name());
+            (1..).zip(provider.keyring().kids()).map(move |(age, kid)| (name(kid), age))
+        });
+        gauges.collect()
     }
 
     /// Whether tokens can be revoked.

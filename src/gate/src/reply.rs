@@ -33,6 +33,15 @@ pub struct Reply {
     pub body: String,
 }
 
+impl Reply {
+    /// The answer to a request that the gate cannot decide.
+    #[must_use]
+    pub fn unavailable() -> Self {
+        let headers = vec![("cache-control", "no-store".to_owned())];
+        Self { status: 503, headers, body: String::new() }
+    }
+}
+
 /// How to answer those who are turned away.
 #[derive(Debug)]
 pub(crate) struct Replies {

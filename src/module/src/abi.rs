@@ -16,7 +16,7 @@ use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 
-use jwt_gate::PollRequest;
+use jwt_gate::{PollRequest, Severity};
 
 use crate::config::Config;
 use crate::filter::{Filter, Next};
@@ -57,6 +57,16 @@ pub(crate) enum LogLevel {
     Info = 2,
     Warn = 3,
     Error = 4,
+}
+
+impl From<Severity> for LogLevel {
+    fn from(severity: Severity) -> Self {
+        match severity {
+            Severity::Info => Self::Info,
+            Severity::Warning => Self::Warn,
+            Severity::Error => Self::Error,
+        }
+    }
 }
 
 /// The result of a function that can fail in several ways: it did not.

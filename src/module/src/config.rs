@@ -49,22 +49,8 @@ impl Config {
     }
 
     fn of(envoy: EnvoyConfig, name: &str, policy: Arc<Policy>) -> Arc<Self> {
-        for (provider, kids) in policy.key_ids() {
-            let line = format!(
-                "jwt-gate (filter {name}): provider {provider} verifies with kid {}",
-                kids.join(", ")
-            );
-            log(LogLevel::Info, &line);
-        }
-        for (provider, read, warnings) in policy.secret_notes() {
-            if let Some(read) = read {
-                let line =
-                    format!("jwt-gate (filter {name}): provider {provider} reads its secrets from {read}");
-                log(LogLevel::Info, &line);
-            }
-            warnings
-                .iter()
-                .for_each(|line| log(LogLevel::Warn, &format!("jwt-gate (filter {name}): {line}")));
+        for line in policy.start_lines() {
+            log(line.severity.into(), &format!("jwt-gate (filter {name}): {}", line.text));
         }
         let number = NEXT_NUMBER.fetch_add(1, Ordering::Relaxed);
         let feed = Feed::of(&policy, number);

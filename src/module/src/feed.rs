@@ -5,9 +5,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use jwt_gate::{Follower, Policy, PollOutcome, Revocations, Transition};
+use jwt_gate::{Follower, Policy, PollOutcome, Revocations};
 
-use crate::abi::{EnvoyConfig, LogLevel, Scheduler, log};
+use crate::abi::{EnvoyConfig, Scheduler, log};
 use crate::metrics::Metrics;
 
 /// How soon after its start a feed is first asked. Envoy's clusters are not up any earlier.
@@ -156,7 +156,8 @@ impl Feed {
         if state.is_first(member)
             && let Some(transition) = state.follower.tick(instant)
         {
-            log_transition(transition, &state.follower);
+            let line = state.follower.line(transition);
+            log(line.severity.into(), &format!("jwt-gate: {}", line.text));
         }
         metrics.show_revocations(envoy, &state.follower, instant);
     }
@@ -174,28 +175,6 @@ impl State {
     /// Whether this configuration makes the calls.
     fn is_first(&self, member: u64) -> bool {
         self.members.first() == Some(&member)
-    }
-}
-
-fn log_transition(transition: Transition, follower: &Follower) {
-    match transition {
-        Transition::Fresh => log(LogLevel::Info, "jwt-gate: revocations are up to date"),
-        Transition::Stale { allowed } => {
-            let line = format!(
-                "jwt-gate: revocations are stale, {} calls have failed; good tokens {} (when_stale)",
-                follower.failures(),
-                if allowed { "pass meanwhile" } else { "are refused meanwhile" }
-            );
-            log(LogLevel::Warn, &line);
-        }
-        Transition::Full => {
-            let line = format!(
-                "jwt-gate: the revocation list is full ({} entries): tokens that are revoked from now on pass until \
-                 older entries expire; shorten the tokens' lifetime, or give each companion fewer users",
-                follower.revocations().entries()
-            );
-            log(LogLevel::Error, &line);
-        }
     }
 }
 

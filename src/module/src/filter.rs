@@ -133,9 +133,7 @@ impl Filter {
     fn unavailable(&mut self, stream: &mut Stream<'_>) -> Next {
         let is_grpc =
             stream.headers(RequestMap::Headers).is_some_and(|headers| Request::new(headers).is_grpc());
-        let headers = vec![("cache-control", "no-store".to_owned())];
-        let reply = Reply { status: 503, headers, body: String::new() };
-        self.reply(stream, &reply, is_grpc, "jwt_gate_unavailable");
+        self.reply(stream, &Reply::unavailable(), is_grpc, "jwt_gate_unavailable");
         Next::Stop
     }
 }

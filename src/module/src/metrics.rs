@@ -44,16 +44,11 @@ impl Metrics {
         let prefix = policy.stat_prefix();
         let counter = |name: &str| envoy.define_counter(&format!("{prefix}.{name}"));
         let gauge = |name: &str| envoy.define_gauge(&format!("{prefix}.{name}"));
-        let mut denied: Vec<(&'static str, Option<usize>)> = Vec::new();
-        for code in DenyReason::ALL.map(DenyReason::as_str) {
-            if !denied.iter().any(|(known, _)| *known == code) {
-                denied.push((code, counter(&format!("denied.{code}"))));
-            }
-        }
+        let denied = |code| (code, counter(&format!("denied.{code}")));
         let metrics = Self {
             allowed: counter("allowed"),
             public: counter("public"),
-            denied,
+            denied: DenyReason::codes().into_iter().map(denied).collect(),
             cache_hit: counter("cache.hit"),
             cache_miss: counter("cache.miss"),
             revocation: policy.has_revocation_feed().then(|| RevocationMetrics {
@@ -71,11 +66,7 @@ impl Metrics {
 
     fn show_kids(&self, envoy: &EnvoyConfig, policy: &Policy) {
         let prefix = policy.stat_prefix();
-        let mut kids: Vec<(String, u64)> = Vec::new();
-        for (provider, of_provider) in policy.key_ids() {
-            let name = |kid| format!("{prefix}.kid.{provider}.{kid}");
-            kids.extend((1..).zip(of_provider).map(|(age, kid)| (name(kid), age)));
-        }
+        let kids = policy.kid_gauges();
         let mut known = KID_GAUGES.lock().unwrap_or_else(PoisonError::into_inner);
         let is_of_prefix = |name: &String| name.starts_with(&format!("{prefix}.kid."));
         // Those that are left were dropped: 0 says that they verify no longer.
@@ -109,8 +100,7 @@ impl Metrics {
     /// Shows how long the revocation list is, and how old.
     pub(crate) fn show_revocations(&self, envoy: &EnvoyConfig, follower: &Follower, instant: f64) {
         let Some(metrics) = &self.revocation else { return };
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
-        let age_ms = (follower.age_seconds(instant) * 1000.0) as u64;
+        let age_ms = follower.age_ms(instant);
         let entries = follower.revocations().entries();
         for (gauge, value) in
             [(metrics.entries, entries), (metrics.age_ms, age_ms), (metrics.full, follower.is_full().into())]

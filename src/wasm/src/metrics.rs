@@ -41,12 +41,7 @@ impl<H: Host> Metrics<H> {
         let define = |kind, name: &str| host.define(kind, &format!("{prefix}.{name}"));
         let counter =
             |name: &str| Counter { id: define(MetricKind::Counter, name), pending: Cell::default() };
-        let mut kids: Vec<(String, u64)> = Vec::new();
-        for (provider, of_provider) in policy.key_ids() {
-            kids.extend(
-                (1..).zip(of_provider).map(|(age, kid)| (format!("{prefix}.kid.{provider}.{kid}"), age)),
-            );
-        }
+        let kids = policy.kid_gauges();
         let mut known = kid_gauges.borrow_mut();
         known.retain(|name| kids.iter().all(|(kid, _)| kid != name));
         // Those that are left were dropped: 0 says that they verify no longer.
@@ -57,16 +52,11 @@ impl<H: Host> Metrics<H> {
             }
             known.push(name);
         }
-        let mut denied: Vec<(&'static str, Counter)> = Vec::new();
-        for code in DenyReason::ALL.map(DenyReason::as_str) {
-            if !denied.iter().any(|(known, _)| *known == code) {
-                denied.push((code, counter(&format!("denied.{code}"))));
-            }
-        }
+        let denied = |code| (code, counter(&format!("denied.{code}")));
         Self {
             allowed: counter("allowed"),
             public: counter("public"),
-            denied,
+            denied: DenyReason::codes().into_iter().map(denied).collect(),
             cache_hit: counter("cache.hit"),
             cache_miss: counter("cache.miss"),
             revocation: policy.has_revocation_feed().then(|| RevocationMetrics {
@@ -98,9 +88,7 @@ impl<H: Host> Metrics<H> {
     pub(crate) fn revocations(&self, follower: &Follower, instant: f64) {
         let Some(metrics) = &self.revocation else { return };
         self.set(metrics.entries, follower.revocations().entries());
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
-        let age_ms = (follower.age_seconds(instant) * 1000.0) as u64;
-        self.set(metrics.age_ms, age_ms);
+        self.set(metrics.age_ms, follower.age_ms(instant));
         self.set(metrics.full, follower.is_full().into());
     }
 

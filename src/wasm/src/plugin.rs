@@ -5,7 +5,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jwt_gate::{Follower, Policy, PollOutcome, Transition, Worker, config};
+use jwt_gate::{Follower, LogLine, Policy, PollOutcome, Severity, Worker, config};
 use log::Level;
 
 use crate::host::Host;
@@ -76,17 +76,7 @@ impl<H: Host> Plugin<H> {
     }
 
     fn run(&mut self, policy: Arc<Policy>) {
-        for (provider, kids) in policy.key_ids() {
-            let line = format!("jwt-gate: provider {provider} verifies with kid {}", kids.join(", "));
-            self.host.log(Level::Info, &line);
-        }
-        for (provider, read, left_over) in policy.secret_notes() {
-            if let Some(read) = read {
-                let line = format!("jwt-gate: provider {provider} reads its secrets from {read}");
-                self.host.log(Level::Info, &line);
-            }
-            left_over.iter().for_each(|line| self.host.log(Level::Warn, &format!("jwt-gate: {line}")));
-        }
+        policy.start_lines().iter().for_each(|line| self.log(line));
         let follower = self.vm.follower(&policy);
         let first_tick = if follower.is_some() { FIRST_CALL } else { FLUSH_INTERVAL };
         self.host.set_tick_interval(first_tick);
@@ -156,27 +146,19 @@ impl<H: Host> Plugin<H> {
     /// Logs a change of the revocations' state, and shows their number and age.
     fn update(&self, running: &Running<H>, follower: &mut Follower) {
         let instant = self.host.instant();
-        match follower.tick(instant) {
-            Some(Transition::Fresh) => self.host.log(Level::Info, "jwt-gate: revocations are up to date"),
-            Some(Transition::Stale { allowed }) => {
-                let line = format!(
-                    "jwt-gate: revocations are stale, {} calls have failed; good tokens {} (when_stale)",
-                    follower.failures(),
-                    if allowed { "pass meanwhile" } else { "are refused meanwhile" }
-                );
-                self.host.log(Level::Warn, &line);
-            }
-            Some(Transition::Full) => {
-                let line = format!(
-                    "jwt-gate: the revocation list is full ({} entries): tokens that are revoked from now on pass until \
-                     older entries expire; shorten the tokens' lifetime, or give each companion fewer users",
-                    follower.revocations().entries()
-                );
-                self.host.log(Level::Error, &line);
-            }
-            None => {}
+        if let Some(transition) = follower.tick(instant) {
+            self.log(&follower.line(transition));
         }
         running.metrics.revocations(follower, instant);
+    }
+
+    fn log(&self, line: &LogLine) {
+        let level = match line.severity {
+            Severity::Info => Level::Info,
+            Severity::Warning => Level::Warn,
+            Severity::Error => Level::Error,
+        };
+        self.host.log(level, &format!("jwt-gate: {}", line.text));
     }
 }
 

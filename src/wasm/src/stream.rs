@@ -102,8 +102,7 @@ impl<H: Host> Stream<H> {
 
     /// Refuses a request that the gate cannot decide.
     fn unavailable(&self) -> Next {
-        let headers = vec![("cache-control", "no-store".to_owned())];
-        self.host.reply(&Reply { status: 503, headers, body: String::new() });
+        self.host.reply(&Reply::unavailable());
         Next::Stop
     }
 }

@@ -9,6 +9,7 @@ use super::feed::Feed;
 use super::revocations::Revocations;
 use super::set::{Full, Page};
 use crate::config::WhenStale;
+use crate::log_line::{LogLine, Severity};
 
 /// How long the gate's own token for the feed lives, in seconds.
 const TOKEN_LIFETIME_SECONDS: f64 = 30.0;
@@ -253,6 +254,38 @@ impl Follower {
     pub fn age_seconds(&self, instant: f64) -> f64 {
         let since = self.complete_at.or(self.started_at).unwrap_or(instant);
         (instant - since).max(0.0)
+    }
+
+    /// The same in whole milliseconds, for a gauge.
+    #[must_use]
+    pub fn age_ms(&self, instant: f64) -> u64 {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
+        let age_ms = (self.age_seconds(instant) * 1000.0) as u64;
+        age_ms
+    }
+
+    /// The line for the log about a change of state.
+    #[must_use]
+    pub fn line(&self, transition: Transition) -> LogLine {
+        match transition {
+            Transition::Fresh => LogLine::new(Severity::Info, "revocations are up to date"),
+            Transition::Stale { allowed } => {
+                let text = format!(
+                    "revocations are stale, {} calls have failed; good tokens {} (when_stale)",
+                    self.failures,
+                    if allowed { "pass meanwhile" } else { "are refused meanwhile" }
+                );
+                LogLine::new(Severity::Warning, text)
+            }
+            Transition::Full => {
+                let text = format!(
+                    "the revocation list is full ({} entries): tokens that are revoked from now on pass until \
+                     older entries expire; shorten the tokens' lifetime, or give each companion fewer users",
+                    self.revocations.entries()
+                );
+                LogLine::new(Severity::Error, text)
+            }
+        }
     }
 
     /// Whether the last page did not fit.
